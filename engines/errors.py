@@ -1,0 +1,48 @@
+"""The one error tree: every failure that a user can cause or mend ends in a message with the thing, the finding and the fix.
+
+VidpipeError
+├── ConfigError          a configuration or recipe file is missing, broken or contradicts itself
+├── SourceError          a camera, file or stream cannot be read
+├── ModelError           a bundle or model file is missing, damaged or contradicts its manifest
+│   └── BackendError     an inference engine cannot load or run a model
+├── TrainingError        training data or a checkpoint cannot be used
+├── StreamError          the prediction stream cannot be published or received
+└── MissingExtraError    an optional package is not installed
+"""
+
+from __future__ import annotations
+
+
+class VidpipeError(Exception):
+    """Root of all errors that vidpipe raises on purpose; `str(error)` is one sentence fit for a user."""
+
+
+class ConfigError(VidpipeError):
+    """A configuration or recipe file is missing, broken or contradicts itself."""
+
+
+class SourceError(VidpipeError):
+    """A camera, file or stream cannot be read."""
+
+
+class ModelError(VidpipeError):
+    """A bundle or model file is missing, damaged or contradicts its manifest."""
+
+
+class BackendError(ModelError):
+    """An inference engine cannot load or run a model."""
+
+
+class TrainingError(VidpipeError):
+    """Training data or a checkpoint cannot be used."""
+
+
+class StreamError(VidpipeError):
+    """The prediction stream cannot be published or received."""
+
+
+class MissingExtraError(VidpipeError):
+    """An optional package is not installed."""
+
+    def __init__(self, what: str, package: str, extra: str) -> None:
+        super().__init__(f"{what} needs the package {package}, which is not installed: pip install 'vidpipe[{extra}]'")

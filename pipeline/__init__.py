@@ -1,0 +1,1 @@
+"""The live path: cameras to predictions to subscribers."""
