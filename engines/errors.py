@@ -1,4 +1,4 @@
-"""The one error tree: every failure that a user can cause or mend ends in a message with the thing, the finding and the fix.
+"""The one error tree: what a user can cause or mend ends in a message with the thing, the finding and the fix.
 
 VidpipeError
 ├── ConfigError          a configuration or recipe file is missing, broken or contradicts itself

@@ -35,7 +35,7 @@ class ClipRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class StateTensor(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One state tensor: the temporal graph's `input` at the next step is its `output` at this one; float32, zero at start."""
+    """One state tensor (float32, zero at start): the graph's `input` at the next step is its `output` at this one."""
 
     input: str
     output: str
@@ -96,9 +96,11 @@ def _contradictions(manifest: Manifest) -> list[str]:
         problems.append(f"labels must be one or more different names, found {list(manifest.labels)}")
     if manifest.clip.aggregate not in ("mean", "last", "max"):
         problems.append(f"clip.aggregate is {manifest.clip.aggregate!r}, allowed are mean, last and max")
-    problems += [f"events names {label!r}, which is no label" for label in manifest.events if label not in manifest.labels]
+    unknown = [label for label in manifest.events if label not in manifest.labels]
+    problems += [f"events names {label!r}, which is no label" for label in unknown]
     problems += [f"files misses {name}" for name in ("encoder.onnx", "temporal.onnx") if name not in manifest.files]
-    problems += [f"files names {name!r}, which is not a plain file name" for name in manifest.files if Path(name).name != name]
+    outside = [name for name in manifest.files if Path(name).name != name]
+    problems += [f"files names {name!r}, which is not a plain file name" for name in outside]
     return problems
 
 

@@ -1,0 +1,122 @@
+"""The clip rule: which steps belong to which clip, and what they add up to.
+
+Serving, training and evaluation share it, and with it the sampling grid: periods of `1 / rate_hz` seconds, counted
+from media time 0, of which a sampler takes one frame each.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from engines.manifest import ClipRule
+
+Probabilities = npt.NDArray[np.float32]
+UNKNOWN = "unknown"
+
+# A frame a hair before a boundary (clocks round and jitter) still counts as on it.
+_TOLERANCE_S = 5e-3
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step of the recurrent network: its media time in seconds and class probabilities `[C]`."""
+
+    media_time_s: float
+    probabilities: Probabilities
+
+
+@dataclass(frozen=True)
+class Clip:
+    """A finished clip: the half-open span `[start_s, end_s)` of media time and what was seen in it."""
+
+    index: int
+    start_s: float
+    end_s: float
+    frames: int
+    coverage: float
+    first_media_s: float
+    last_media_s: float
+    probabilities: Probabilities  # [C] float32; aggregated over the clip's steps
+
+
+def sampling_cell(media_time_s: float, rate_hz: float) -> int:
+    """The number of the sampling period that a frame falls into; the sampler takes the first frame of each."""
+    return math.floor((media_time_s + _TOLERANCE_S) * rate_hz + 1e-9)
+
+
+class ClipClock:
+    """Cuts one session into clips `[origin + k * stride_s, origin + k * stride_s + length_s)` by media time.
+
+    A clip closes with the step after which no further one can fall inside it, so that a prediction never waits for the
+    next frame. Clips without a single step are skipped.
+    """
+
+    def __init__(self, rule: ClipRule, rate_hz: float, origin_s: float) -> None:
+        self._rule = rule
+        self._rate_hz = rate_hz
+        self._origin_s = origin_s
+        self._next = 0
+        self._steps: deque[Step] = deque()
+
+    def add(self, step: Step) -> list[Clip]:
+        """Take the next step in order and return the clips that it closes, oldest first."""
+        closed = self._close_before(step.media_time_s + _TOLERANCE_S)
+        self._steps.append(step)
+        next_cell_s = (sampling_cell(step.media_time_s, self._rate_hz) + 1) / self._rate_hz
+        return closed + self._close_before(next_cell_s + _TOLERANCE_S)
+
+    def _close_before(self, time_s: float) -> list[Clip]:
+        closed = []
+        while self._end_s(self._next) <= time_s:
+            clip = self._cut(self._next)
+            if clip is not None:
+                closed.append(clip)
+            self._next = self._following(time_s)
+            self._forget()
+        return closed
+
+    def _following(self, time_s: float) -> int:
+        """The next clip worth looking at: after a long gap, the first that could hold a step kept or to come."""
+        first_s = self._steps[0].media_time_s if self._steps else time_s
+        earliest = int((first_s - self._origin_s - self._rule.length_s) / self._rule.stride_s)
+        return max(self._next + 1, earliest)
+
+    def _start_s(self, index: int) -> float:
+        return self._origin_s + index * self._rule.stride_s
+
+    def _end_s(self, index: int) -> float:
+        return self._start_s(index) + self._rule.length_s
+
+    def _cut(self, index: int) -> Clip | None:
+        start, end = self._start_s(index), self._end_s(index)
+        inside = [s for s in self._steps if start - _TOLERANCE_S <= s.media_time_s < end - _TOLERANCE_S]
+        if not inside:
+            return None
+        coverage = min(1.0, len(inside) / max(1.0, self._rule.length_s * self._rate_hz))
+        probabilities = aggregate(np.stack([s.probabilities for s in inside]), self._rule.aggregate)
+        first_s, last_s = inside[0].media_time_s, inside[-1].media_time_s
+        return Clip(index, start, end, len(inside), coverage, first_s, last_s, probabilities)
+
+    def _forget(self) -> None:
+        while self._steps and self._steps[0].media_time_s < self._start_s(self._next) - _TOLERANCE_S:
+            self._steps.popleft()
+
+
+def aggregate(probabilities: Probabilities, how: str) -> Probabilities:
+    """Combine step probabilities `[T, C]` into one `[C]`: `mean`, `last`, or `max` (normalised to sum 1)."""
+    if how == "last":
+        return np.asarray(probabilities[-1], np.float32)
+    if how == "max":
+        peak = probabilities.max(axis=0)
+        return np.asarray(peak / peak.sum(), np.float32)
+    return np.asarray(probabilities.mean(axis=0), np.float32)
+
+
+def decide(clip: Clip, labels: tuple[str, ...], min_coverage: float) -> str:
+    """The clip's label: the most probable one, or `unknown` where too few frames were seen."""
+    return labels[int(clip.probabilities.argmax())] if clip.coverage >= min_coverage else UNKNOWN

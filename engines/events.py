@@ -1,0 +1,96 @@
+"""Events from clip scores: hysteresis, minimum duration and cool-down turn a flickering score into begin and end."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from engines.manifest import EventRule
+
+Phase = Literal["begin", "update", "end"]
+
+
+@dataclass(frozen=True)
+class EventChange:
+    """What one clip did to one event; times are media seconds, `number` counts the detector's events from 1."""
+
+    number: int
+    phase: Phase
+    label: str
+    start_s: float
+    end_s: float
+    peak: float
+
+
+@dataclass(frozen=True)
+class _Track:
+    """Where one label stands: `start_s` is None while its score is low; `number` is 0 until the event is announced."""
+
+    number: int = 0
+    start_s: float | None = None
+    end_s: float = 0.0
+    peak: float = 0.0
+    quiet_until_s: float = float("-inf")
+
+
+class EventDetector:
+    """Follows each label that has a rule; fed once a clip, in order.
+
+    An event starts when its score reaches `enter`, is announced once it has lasted `min_duration_s`, and ends when the
+    score falls below `exit`; a label then stays quiet for `cool_down_s`.
+    """
+
+    def __init__(self, rules: Mapping[str, EventRule], labels: tuple[str, ...]) -> None:
+        self._rules = [(labels.index(label), label, rule) for label, rule in rules.items()]
+        self._tracks = {label: _Track() for label in rules}
+        self._count = 0
+
+    def add(self, time_s: float, scores: tuple[float, ...]) -> list[EventChange]:
+        """Take the scores `[C]` of the clip that ends at media time `time_s`; the changes they cause, in rule order."""
+        changes = []
+        for index, label, rule in self._rules:
+            change = self._follow(label, rule, time_s, scores[index])
+            if change is not None:
+                changes.append(change)
+        return changes
+
+    def close(self) -> list[EventChange]:
+        """End every announced event: the session is over."""
+        open_labels = [label for label, track in self._tracks.items() if track.number]
+        changes = [self._change(label, "end") for label in open_labels]
+        self._tracks = {label: _Track() for label in self._tracks}
+        return changes
+
+    def _follow(self, label: str, rule: EventRule, time_s: float, score: float) -> EventChange | None:
+        track = self._tracks[label]
+        if track.start_s is None:
+            if score < rule.enter or time_s < track.quiet_until_s:
+                return None
+            track = replace(track, start_s=time_s, peak=score)
+        elif score < rule.exit:
+            return self._finish(label, rule, time_s)
+        self._tracks[label] = replace(track, end_s=time_s, peak=max(track.peak, score))
+        return self._announce(label, rule, time_s)
+
+    def _announce(self, label: str, rule: EventRule, time_s: float) -> EventChange | None:
+        track = self._tracks[label]
+        if track.number:
+            return self._change(label, "update")
+        if track.start_s is None or time_s - track.start_s < rule.min_duration_s:
+            return None
+        self._count += 1
+        self._tracks[label] = replace(track, number=self._count)
+        return self._change(label, "begin")
+
+    def _finish(self, label: str, rule: EventRule, time_s: float) -> EventChange | None:
+        announced = bool(self._tracks[label].number)
+        self._tracks[label] = replace(self._tracks[label], end_s=time_s)
+        change = self._change(label, "end") if announced else None
+        self._tracks[label] = _Track(quiet_until_s=time_s + rule.cool_down_s if announced else float("-inf"))
+        return change
+
+    def _change(self, label: str, phase: Phase) -> EventChange:
+        track = self._tracks[label]
+        start_s = track.end_s if track.start_s is None else track.start_s
+        return EventChange(track.number, phase, label, start_s, track.end_s, track.peak)
