@@ -3,6 +3,9 @@
 VidpipeError
 ├── ConfigError          a configuration or recipe file is missing, broken or contradicts itself
 ├── SourceError          a camera, file or stream cannot be read
+│   ├── AuthenticationError     a camera refuses the user name or password: trying again soon may lock the account
+│   ├── UnsupportedSourceError  a source answers, but it is no video that can be decoded here
+│   └── ProtocolError           a peer sends bytes that are no RTSP, HTTP, SDP or H.264
 ├── ModelError           a bundle or model file is missing, damaged or contradicts its manifest
 │   └── BackendError     an inference engine cannot load or run a model
 ├── TrainingError        training data or a checkpoint cannot be used
@@ -23,6 +26,18 @@ class ConfigError(VidpipeError):
 
 class SourceError(VidpipeError):
     """A camera, file or stream cannot be read."""
+
+
+class AuthenticationError(SourceError):
+    """A camera refuses the user name or password: trying again soon may lock the account."""
+
+
+class UnsupportedSourceError(SourceError):
+    """A source answers, but it is no video that can be decoded here."""
+
+
+class ProtocolError(SourceError):
+    """A peer sends bytes that are no RTSP, HTTP, SDP or H.264."""
 
 
 class ModelError(VidpipeError):
