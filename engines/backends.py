@@ -1,0 +1,91 @@
+"""The back ends vidpipe knows, and how one is picked and opened."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from engines.engine import Engine, EngineOptions, load_class
+from engines.errors import BackendError, MissingExtraError
+from engines.probe import Probe, probe
+
+
+@dataclass(frozen=True)
+class Backend:
+    """One row of the table: where the class is, and what must be installed for it."""
+
+    title: str
+    target: str  # import string, module:class
+    package: str  # import name of what it needs
+    extra: str  # the extra of vidpipe that brings it; empty: a plain install does
+    may_crash: bool = False  # compiling can kill the process, so try it in a child first
+
+
+BACKENDS: dict[str, Backend] = {
+    "openvino": Backend("OpenVINO", "engines.vino:OpenVinoEngine", "openvino", "", may_crash=True),
+    "onnxruntime": Backend("ONNX Runtime", "engines.ort:OrtEngine", "onnxruntime", "onnxruntime"),
+}
+AUTO = ("openvino", "onnxruntime")  # what `auto` tries, best first
+
+
+@dataclass(frozen=True)
+class Opened:
+    """Engines of one graph, one per given options, all on one back end, and why on that one."""
+
+    engines: tuple[Engine, ...]
+    why: str
+
+
+def installed_backends() -> list[str]:
+    """The names of the back ends whose package is installed, best first."""
+    return [name for name, backend in BACKENDS.items() if importlib.util.find_spec(backend.package)]
+
+
+def check_backend(name: str) -> None:
+    """Refuse a back end that is unknown or not installed, before any model is read.
+
+    Raises:
+        BackendError: the name is not in the table.
+        MissingExtraError: its package is not installed.
+    """
+    if name == "auto":
+        return
+    if name not in BACKENDS:
+        raise BackendError(f"there is no back end {name!r}: vidpipe knows auto, {', '.join(BACKENDS)}")
+    backend = BACKENDS[name]
+    if importlib.util.find_spec(backend.package):
+        return
+    if backend.extra:
+        raise MissingExtraError(f"the back end {name}", backend.package, backend.extra)
+    raise BackendError(f"the back end {name} needs the package {backend.package}: pip install {backend.package}")
+
+
+def open_engines(model: bytes, backend: str, options: Sequence[EngineOptions]) -> Opened:
+    """Open one graph once per options on `backend`, or with `auto` on the first back end that can.
+
+    Raises:
+        BackendError: the back end is unknown, or it (with `auto`: every one) cannot load the graph.
+        MissingExtraError: the package of the named back end is not installed.
+    """
+    check_backend(backend)
+    if backend != "auto":
+        return Opened(_open_all(model, backend, options), "named by the user")
+    refused: list[str] = []
+    for name in AUTO:
+        try:
+            check_backend(name)
+            engines = _open_all(model, name, options)
+        except (BackendError, MissingExtraError) as error:
+            refused.append(f"not {name}: {error}")
+            continue
+        return Opened(engines, "; ".join(["picked by auto as the best of those that work here", *refused]))
+    raise BackendError(f"no back end can load {options[0].name}: {'; '.join(refused)}")
+
+
+def _open_all(model: bytes, name: str, options: Sequence[EngineOptions]) -> tuple[Engine, ...]:
+    backend = BACKENDS[name]
+    if backend.may_crash:
+        probe(Probe(name, backend.title, backend.target, backend.package), model, options)
+    engine_class = load_class(backend.title, backend.target)
+    return tuple(engine_class.open(model, each) for each in options)

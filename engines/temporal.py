@@ -1,0 +1,103 @@
+"""The stateful step: features of many cameras in, predictions out, each camera's memory kept in its row."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from types import TracebackType
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from engines.agreement import DT, FEATURES, KEEP, LOGITS, OK, PROB, check_temporal
+from engines.backends import Opened, open_engines
+from engines.bundle import TEMPORAL, Bundle
+from engines.engine import EngineOptions
+from engines.state_pool import StatePool
+
+
+@dataclass(frozen=True)
+class StepResult:
+    """What one step said of N cameras: `prob` and `logits` float32 `[N, labels]`, `ok` bool `[N]`.
+
+    Where `ok` is False the row went non-finite: its answer means nothing, and its state was set to zero.
+    """
+
+    prob: NDArray[np.float32]
+    logits: NDArray[np.float32]
+    ok: NDArray[np.bool_]
+
+
+class Temporal:
+    """A bundle's recurrent step with the state of up to `capacity` cameras; one thread owns it.
+
+        row = temporal.pool.acquire("camera0")
+        result = temporal.step([row], features, dt, keep)
+
+    The step always runs in float32: state in less drifts, in the worst case to 39 % other decisions in 1000 steps.
+    """
+
+    def __init__(self, bundle: Bundle, opened: Opened, capacity: int) -> None:
+        (self._engine,) = opened.engines
+        check_temporal(bundle, self._engine)
+        self.backend, self.version, self.device = self._engine.backend, self._engine.version, self._engine.device
+        self.precision = self._engine.precision
+        self.why = opened.why
+        self.pool = StatePool(bundle.manifest, bundle.sha, capacity)
+        self._features = bundle.manifest.features
+        self._labels = len(bundle.manifest.labels)
+
+    @classmethod
+    def open(cls, bundle: Bundle, backend: str = "auto", *, capacity: int = 64, threads: int = 1) -> Temporal:
+        """Load and compile the step of `bundle`; one thread, since a step is too small to share.
+
+        Raises:
+            BackendError: no back end, or not the named one, can load the graph.
+            MissingExtraError: the named back end is not installed.
+            ModelError: the graph contradicts the manifest.
+        """
+        options = EngineOptions(f"{TEMPORAL} of {bundle.name}", threads=threads)
+        return cls(bundle, open_engines(bundle.read(TEMPORAL), backend, [options]), capacity)
+
+    def step(self, rows: ArrayLike, features: NDArray[np.float32], dt: ArrayLike, keep: ArrayLike) -> StepResult:
+        """Step N different cameras once.
+
+        Args:
+            rows: N rows of the pool, in use and all different.
+            features: float32 `[N, *features]`, what the encoder made of each camera's frame.
+            dt: N times in seconds since each camera's last step.
+            keep: N truth values; where it is false the row starts afresh.
+
+        Raises:
+            ValueError: a row is not in use or comes twice.
+            BackendError: an array has another shape than N rows, or the run failed; no row has changed.
+        """
+        index = np.asarray(rows, np.int64)
+        self.pool.check(index)
+        if not index.size:
+            return self._nothing()
+        state = self.pool.gather(index)
+        feeds = {FEATURES: features, DT: np.asarray(dt, np.float32), KEEP: np.asarray(keep, np.float32), **state}
+        outputs = self._engine.run(feeds)
+        self.pool.scatter(index, outputs)
+        ok = outputs[OK] > 0.5
+        if not ok.all():
+            self.pool.zero(index[~ok])
+        return StepResult(
+            outputs[PROB].astype(np.float32, copy=False), outputs[LOGITS].astype(np.float32, copy=False), ok
+        )
+
+    def close(self) -> None:
+        """Free the engine; closing twice is allowed."""
+        self._engine.close()
+
+    def _nothing(self) -> StepResult:
+        empty = np.zeros((0, self._labels), np.float32)
+        return StepResult(empty, empty, np.zeros(0, np.bool_))
+
+    def __enter__(self) -> Temporal:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()

@@ -1,0 +1,110 @@
+"""The OpenVINO back end: CPU inference with asynchronous requests."""
+
+from __future__ import annotations
+
+import openvino as ov
+
+from engines.engine import Array, EngineOptions, Feeds, TensorSpec
+from engines.errors import BackendError
+from engines.feeds import check_feeds
+
+_OUTPUT_SUFFIX = "/sink_port_0"  # OpenVINO calls the result node of ONNX output `x` `x/sink_port_0`
+
+
+class OpenVinoEngine:
+    """One graph compiled for the CPU by OpenVINO.
+
+    The arithmetic precision is always set, because OpenVINO picks bfloat16 by itself where the CPU has it, which
+    moves the answers of a recurrent step by 1e-3 to 1e-2. Compiling can crash the process (seen in 2026.2 to
+    2026.4): open it through `engines.backends.open_engines`, which tries that in a child process first.
+    """
+
+    backend = "openvino"
+    device = "CPU"
+
+    def __init__(self, compiled: ov.CompiledModel, options: EngineOptions) -> None:
+        self.version = ov.__version__.split("-")[0]
+        self.precision = options.precision
+        self.inputs = tuple(_spec(port, port.node.friendly_name) for port in compiled.inputs)
+        self.outputs = tuple(_spec(port, _output_name(port)) for port in compiled.outputs)
+        self._name = options.name
+        self._requests = [compiled.create_infer_request() for _ in range(options.requests)]
+
+    @classmethod
+    def open(cls, model: bytes, options: EngineOptions) -> OpenVinoEngine:
+        """Compile ONNX bytes; see `EngineClass.open`."""
+        properties: dict[str, object] = {"INFERENCE_PRECISION_HINT": options.precision, "NUM_STREAMS": options.requests}
+        if options.threads is not None:
+            properties["INFERENCE_NUM_THREADS"] = options.threads
+        try:
+            core = ov.Core()
+            graph = core.read_model(model)
+            if options.batch is not None:
+                _fix_batch(graph, options.batch)
+            return cls(core.compile_model(graph, cls.device, properties), options)
+        except RuntimeError as error:
+            raise BackendError(f"OpenVINO cannot load {options.name}: {_first_line(error)}") from error
+
+    def run(self, feeds: Feeds) -> dict[str, Array]:
+        """See `Engine.run`."""
+        self.start(0, feeds)
+        return self.wait(0)
+
+    def start(self, request: int, feeds: Feeds) -> None:
+        """See `Engine.start`."""
+        check_feeds(self._name, self.inputs, feeds)
+        tensors = {index: feeds[spec.name] for index, spec in enumerate(self.inputs)}
+        try:
+            self._requests[request].start_async(tensors, share_inputs=True)
+        except RuntimeError as error:
+            raise BackendError(f"OpenVINO cannot run {self._name}: {_first_line(error)}") from error
+
+    def done(self, request: int) -> bool:
+        """See `Engine.done`."""
+        return bool(self._requests[request].wait_for(0))
+
+    def wait(self, request: int) -> dict[str, Array]:
+        """See `Engine.wait`."""
+        running = self._requests[request]
+        try:
+            running.wait()
+        except RuntimeError as error:
+            raise BackendError(f"OpenVINO cannot run {self._name}: {_first_line(error)}") from error
+        # copied: the next run of this request writes into the same memory
+        return {spec.name: running.get_output_tensor(i).data.copy() for i, spec in enumerate(self.outputs)}
+
+    def close(self) -> None:
+        """See `Engine.close`."""
+        for request in self._requests:
+            request.cancel()
+        self._requests.clear()
+
+
+def _fix_batch(graph: ov.Model, batch: int) -> None:
+    shapes = {}
+    for port in graph.inputs:
+        shape = port.partial_shape
+        if shape[0].is_static and shape[0].get_length() != batch:
+            raise BackendError(
+                f"{port.node.friendly_name} has the fixed batch {shape[0]}: export it with a dynamic batch"
+            )
+        shape[0] = batch
+        shapes[port] = shape
+    graph.reshape(shapes)
+
+
+def _output_name(port: ov.ConstOutput) -> str:
+    # a tensor that reaches two outputs has several names, of which only the node says which one this is
+    name: str = port.node.friendly_name.removesuffix(_OUTPUT_SUFFIX)
+    return name if name in port.get_names() else str(port.get_any_name())
+
+
+def _spec(port: ov.ConstOutput, name: str) -> TensorSpec:
+    shape = tuple(axis.get_length() if axis.is_static else None for axis in port.partial_shape)
+    return TensorSpec(name, port.element_type.to_dtype().name, shape)
+
+
+def _first_line(error: Exception) -> str:
+    """The last line of an OpenVINO message that says something; the ones before name its source files."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1] if lines else "unknown error"
