@@ -1,0 +1,58 @@
+"""The media clock of a camera: raw decoder timestamps made monotonic, across missing stamps, jumps and reconnects."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+_MAX_STEP_NS = 10_000_000_000
+_UNTIMED_AFTER = 3
+_NOMINAL_FALLBACK_NS = 40_000_000
+
+
+@dataclass(frozen=True)
+class Tick:
+    """One frame's place on the media clock; `jumped` marks a break in the stream's own clock."""
+
+    media_ns: int
+    jumped: bool
+
+
+class MediaClock:
+    """Turns `CAP_PROP_POS_MSEC` and arrival times into a clock that never stands back.
+
+    Streams without timestamps (the raw value repeats) are timed by arrival when live, by the nominal frame period
+    otherwise. A raw clock that runs backwards, or forwards by far more than the arrivals did, has jumped: the media
+    clock then goes on by the arrival time that passed.
+    """
+
+    def __init__(self, *, live: bool, start_ns: int | None = None, period_ns: int | None = None) -> None:
+        self._live = live
+        self._start_ns = start_ns
+        self._period_ns = period_ns or _NOMINAL_FALLBACK_NS
+        self._last: tuple[int, int, int] | None = None  # raw, arrival, media
+        self._repeats = 0
+
+    def tick(self, raw_ms: float, arrival_ns: int) -> Tick:
+        """Place the next frame. `raw_ms` is the decoder's stamp in milliseconds, `arrival_ns` a monotonic time."""
+        raw_ns = round(raw_ms * 1e6) if math.isfinite(raw_ms) and abs(raw_ms) < 1e15 else 0
+        if self._last is None:
+            media_ns, jumped = (max(raw_ns, 0) if self._start_ns is None else self._start_ns), False
+        else:
+            media_ns, jumped = self._advance(raw_ns, arrival_ns, *self._last)
+        self._last = (raw_ns, arrival_ns, media_ns)
+        return Tick(media_ns, jumped)
+
+    def _advance(
+        self, raw_ns: int, arrival_ns: int, last_raw: int, last_arrival: int, last_media: int
+    ) -> tuple[int, bool]:
+        step_ns, waited_ns = raw_ns - last_raw, arrival_ns - last_arrival
+        self._repeats = self._repeats + 1 if step_ns == 0 else 0
+        if self._repeats >= _UNTIMED_AFTER:
+            return last_media + (waited_ns if self._live else self._period_ns), False
+        if step_ns < 0 or self._unbelievable(step_ns, waited_ns):
+            return last_media + (max(waited_ns, 1) if self._live else self._period_ns), True
+        return last_media + step_ns, False
+
+    def _unbelievable(self, step_ns: int, waited_ns: int) -> bool:
+        return self._live and step_ns > _MAX_STEP_NS and step_ns > 2 * waited_ns

@@ -1,0 +1,94 @@
+"""All cameras of one process: waits for any of them to have news."""
+
+from __future__ import annotations
+
+import os
+import selectors
+import time
+from typing import TYPE_CHECKING
+
+from pipeline.capture.supervisor import CameraSupervisor
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from types import TracebackType
+
+    from pipeline.capture.supervisor import CapturePlan
+
+
+class Fleet:
+    """The supervisors of all cameras behind one `wait`. A context manager: leaving it ends every capture process."""
+
+    def __init__(self, plans: Iterable[CapturePlan]) -> None:
+        self.cameras = {plan.name: CameraSupervisor(plan) for plan in plans}
+        self._selector = selectors.DefaultSelector()
+        self._watched: dict[str, tuple[int, int]] = {}
+        self._wake_in, self._wake_out = os.pipe()
+        os.set_blocking(self._wake_in, False)
+        os.set_blocking(self._wake_out, False)
+        self._selector.register(self._wake_in, selectors.EVENT_READ, None)
+        self._next_tick_s = 0.0
+
+    @property
+    def wake_fd(self) -> int:
+        """Writing a byte here ends a `wait` at once (for signal handlers)."""
+        return self._wake_out
+
+    @property
+    def over(self) -> bool:
+        """True when no camera will ever give a frame again."""
+        return all(camera.over for camera in self.cameras.values())
+
+    def wait(self, timeout_s: float) -> None:
+        """Wait at most `timeout_s` for news of any camera, take them, and let the supervisors work."""
+        now_s = time.monotonic()
+        self._tick(now_s)
+        limit_s = min(timeout_s, max(0.0, self._next_tick_s - now_s))
+        for key, _ in self._selector.select(limit_s):
+            if key.data is None:
+                os.read(self._wake_in, 4096)
+            else:
+                self.cameras[key.data].listen(time.monotonic())
+        self._watch()
+
+    def _tick(self, now_s: float) -> None:
+        if now_s < self._next_tick_s:
+            return
+        for camera in self.cameras.values():
+            camera.tick(now_s)
+        self._next_tick_s = min((c.next_tick_s() for c in self.cameras.values()), default=now_s + 1.0)
+        self._watch()
+
+    def _watch(self) -> None:
+        """Keep the selector's sockets those of the processes that live now (a number may be used again)."""
+        for name, camera in self.cameras.items():
+            now = (camera.connections, camera.process.fileno()) if camera.process else None
+            before = self._watched.get(name)
+            if now == before:
+                continue
+            if before is not None:
+                self._selector.unregister(before[1])
+                del self._watched[name]
+            if now is None:
+                self._next_tick_s = min(self._next_tick_s, camera.next_tick_s())
+            else:
+                self._selector.register(now[1], selectors.EVENT_READ, name)
+                self._watched[name] = now
+
+    def close(self) -> None:
+        """End all processes together: each is asked first, then they are waited for."""
+        for camera in self.cameras.values():
+            camera.ask_to_leave()
+        for camera in self.cameras.values():
+            camera.stop()
+        self._selector.close()
+        os.close(self._wake_in)
+        os.close(self._wake_out)
+
+    def __enter__(self) -> Fleet:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()

@@ -1,0 +1,130 @@
+"""The parent's side of a capture process: start it, hear it, end it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from pipeline.capture.decoder_log import LOG_LEVEL
+from pipeline.capture.protocol import CREDIT, FRAME, Ended, decode_notice, encode
+from pipeline.redaction import redact
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pipeline.capture.protocol import Notice, Order
+
+# `-c` puts the working directory first on the path, where a user's own `pipeline` folder would win
+_BOOT = "import sys; sys.path[:] = [p for p in sys.path if p]; from pipeline.capture.worker import main; main({fd})"
+_ROOT = Path(__file__).parents[2]
+_LAST_WORDS_BYTES = 4096
+_GRACE_S = 0.5
+
+
+@dataclass(frozen=True)
+class FrameReady:
+    """A frame was committed to the ring."""
+
+
+class CaptureProcess:
+    """One running capture process. The order travels over a socket, so no address shows in the process list."""
+
+    def __init__(self, order: Order, ring_fd: int, transport: str) -> None:
+        ours, theirs = socket.socketpair()
+        self._log_fd, log_out = os.pipe()
+        os.set_blocking(log_out, False)
+        try:
+            self._child = subprocess.Popen(
+                [sys.executable, "-c", _BOOT.format(fd=theirs.fileno())],
+                stdin=subprocess.DEVNULL,
+                stdout=log_out,
+                stderr=log_out,
+                pass_fds=(theirs.fileno(), ring_fd, self._log_fd),
+                env=_environment(transport),
+                start_new_session=True,
+            )
+        finally:
+            theirs.close()
+            os.close(log_out)
+        self._link = Connection(ours.detach())
+        self._link.send_bytes(encode(msgspec.structs.replace(order, ring_fd=ring_fd, log_fd=self._log_fd)))
+
+    @property
+    def pid(self) -> int:
+        """The process's number."""
+        return self._child.pid
+
+    def fileno(self) -> int:
+        """The socket to wait on for news."""
+        return self._link.fileno()
+
+    def news(self) -> Iterator[FrameReady | Notice]:
+        """What it said since the last call; ends with `Ended` once it has left, whatever made it leave."""
+        try:
+            while self._link.poll(0):
+                data = self._link.recv_bytes()
+                yield FrameReady() if data == FRAME else decode_notice(data)
+        except (EOFError, ConnectionResetError):
+            yield Ended("lost", self._obituary())
+
+    def credit(self) -> None:
+        """Tell a waiting source that a slot is free."""
+        try:
+            self._link.send_bytes(CREDIT)
+        except (BrokenPipeError, ConnectionResetError):
+            return  # its end is reported by `news`
+
+    def end(self, grace_s: float = _GRACE_S) -> None:
+        """Ask it to leave, then make it leave; returns when it is gone."""
+        if self._child.poll() is None:
+            self._child.terminate()
+            try:
+                self._child.wait(grace_s)
+            except subprocess.TimeoutExpired:
+                self._child.kill()
+                self._child.wait()
+        self._link.close()
+        os.close(self._log_fd)
+
+    def ask_to_leave(self) -> None:
+        """Send the signal and do not wait; `end` collects it."""
+        if self._child.poll() is None:
+            self._child.terminate()
+
+    def _obituary(self) -> str:
+        code = self._child.wait()
+        words = self._last_words()
+        if code < 0:
+            return f"the capture process was ended by {signal.Signals(-code).name}"
+        return f"the capture process ended with code {code}{': ' + words if words else ''}"
+
+    def _last_words(self) -> str:
+        os.set_blocking(self._log_fd, False)
+        try:
+            text = os.read(self._log_fd, 1 << 20)[-_LAST_WORDS_BYTES:].decode(errors="replace")
+        except BlockingIOError:
+            return ""
+        lines = [line for line in text.splitlines() if line.strip() and "OPENCV:FFMPEG" not in line]
+        return redact(lines[-1].strip()) if lines else ""
+
+
+def _environment(transport: str) -> dict[str, str]:
+    # FFmpeg's options are global to a process and read at each open: one process per camera makes them the camera's own
+    paths = [str(_ROOT), os.environ.get("PYTHONPATH", "")]
+    return {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join(path for path in paths if path),
+        "OPENCV_FFMPEG_CAPTURE_OPTIONS": f"rtsp_transport;{transport}",
+        "OPENCV_FFMPEG_LOGLEVEL": LOG_LEVEL,
+        "OPENBLAS_NUM_THREADS": "1",
+        "OMP_NUM_THREADS": "1",
+    }

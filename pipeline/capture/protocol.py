@@ -1,0 +1,78 @@
+"""What a capture process is told at its start, and what it says besides frames."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+FRAME = b"f"
+"""Capture process to parent: a frame was committed to the ring."""
+CREDIT = b"c"
+"""Parent to capture process: a slot of the ring is free again (sources that wait)."""
+
+
+class Order(msgspec.Struct, frozen=True):
+    """Everything one capture process needs; sent over its socket, never on a command line."""
+
+    kind: Literal["rtsp", "http", "device", "file", "scene"]
+    address: str
+    ring_fd: int
+    log_fd: int
+    slots: int
+    height: int
+    width: int
+    rate_hz: float
+    open_timeout_ms: int
+    read_timeout_ms: int
+    crop: tuple[float, float, float, float] | None = None  # x, y, width, height as fractions of the picture
+    resume_media_ns: int | None = None  # the camera's media clock at `resume_monotonic_ns`
+    resume_monotonic_ns: int = 0
+
+
+class Opened(msgspec.Struct, frozen=True, tag="opened"):
+    """The source is open; it counts as running only with its first frame."""
+
+    width: int
+    height: int
+    fps: float
+
+
+class Resized(msgspec.Struct, frozen=True, tag="resized"):
+    """The picture size changed in the middle of the stream."""
+
+    width: int
+    height: int
+
+
+class Ended(msgspec.Struct, frozen=True, tag="ended"):
+    """The capture process is about to leave.
+
+    `reason`: `finished` (a file's end), `failed` (a file that cannot be read: trying again is no use), `refused` (wrong
+    credentials: try again slowly), `lost` (anything that a reconnect may mend).
+    """
+
+    reason: Literal["finished", "failed", "refused", "lost"]
+    detail: str
+
+
+Notice = Opened | Resized | Ended
+
+_encoder = msgspec.msgpack.Encoder()
+_order_decoder = msgspec.msgpack.Decoder(Order)
+_notice_decoder = msgspec.msgpack.Decoder(Notice)
+
+
+def encode(message: Order | Notice) -> bytes:
+    """The message as bytes for the capture socket."""
+    return _encoder.encode(message)
+
+
+def decode_order(data: bytes) -> Order:
+    """Read an order back."""
+    return _order_decoder.decode(data)
+
+
+def decode_notice(data: bytes) -> Notice:
+    """Read a notice back."""
+    return _notice_decoder.decode(data)

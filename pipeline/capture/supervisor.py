@@ -1,0 +1,186 @@
+"""The supervisor of one camera: keeps a capture process running, for ever, and knows what state the camera is in."""
+
+from __future__ import annotations
+
+import random
+import time
+from dataclasses import dataclass
+from enum import Enum
+from typing import TYPE_CHECKING
+
+from pipeline.capture.backoff import Backoff
+from pipeline.capture.process import CaptureProcess, FrameReady
+from pipeline.capture.protocol import Ended, Opened, Order, Resized
+from pipeline.capture.ring import RollingBuffer
+
+if TYPE_CHECKING:
+    from pipeline.capture.protocol import Notice
+    from pipeline.config.source import Source
+
+_HUNG_AFTER_S = 1.0
+_START_S = 5.0  # a Python process on a busy machine
+
+
+class CameraState(str, Enum):
+    """Where a camera stands; it is running from its first frame on, not from the open."""
+
+    CONNECTING = "connecting"
+    WAITING_FIRST_FRAME = "waiting_first_frame"
+    RUNNING = "running"
+    BACKOFF = "backoff"
+    AUTH_FAILED = "auth_failed"
+    FINISHED = "finished"
+    FAILED = "failed"
+    STOPPED = "stopped"
+
+
+OVER = (CameraState.FINISHED, CameraState.FAILED, CameraState.STOPPED)
+
+
+@dataclass(frozen=True)
+class CapturePlan:
+    """How one camera is read: from the configuration, and what its model wants to see."""
+
+    name: str
+    source: Source
+    height: int
+    width: int
+    rate_hz: float
+    crop: tuple[float, float, float, float] | None = None
+    transport: str = "tcp"
+    open_timeout_s: float = 5.0
+    stall_s: float = 2.0
+    slots: int = 8
+
+
+class CameraSupervisor:
+    """Starts, watches and restarts the capture process of one camera. Never blocks; `tick` is its clock."""
+
+    def __init__(self, plan: CapturePlan) -> None:
+        self.plan = plan
+        self.ring = RollingBuffer.create(plan.slots, plan.height, plan.width)
+        self.state = CameraState.CONNECTING
+        self.detail = ""
+        self.connections = 0
+        self.size: tuple[int, int] | None = None
+        self.process: CaptureProcess | None = None
+        self._backoff = Backoff(random.Random())  # noqa: S311 - jitter is no secret
+        self._started_s = 0.0
+        self._running_since_s = 0.0
+        self._retry_at_s = 0.0
+        self._seen = (0, 0.0)
+
+    @property
+    def over(self) -> bool:
+        """True when no frame will ever come again."""
+        return self.state in OVER
+
+    def tick(self, now_s: float) -> None:
+        """Do what is due at the monotonic time `now_s`: start, restart, or end a process that hangs."""
+        if self.process is None:
+            if not self.over and now_s >= self._retry_at_s:
+                self._start(now_s)
+        elif self._hangs(now_s):
+            self._ended(Ended("lost", "the capture process hung and was ended"), now_s)
+
+    def listen(self, now_s: float) -> None:
+        """Take the process's news; frames lie in the ring."""
+        if self.process is None:
+            return
+        for news in self.process.news():
+            self._heed(news, now_s)
+            if self.process is None:
+                return
+
+    def free_slot(self) -> None:
+        """The ring has a free slot again: a file goes on reading."""
+        if self.process is not None and not self.plan.source.live:
+            self.process.credit()
+
+    def ask_to_leave(self) -> None:
+        """First half of a stop, without waiting."""
+        if self.process is not None:
+            self.process.ask_to_leave()
+
+    def stop(self) -> None:
+        """End the process and give the ring's memory back."""
+        if self.process is not None:
+            self.process.end()
+            self.process = None
+        if not self.over:
+            self._become(CameraState.STOPPED, "")
+        self.ring.close()
+
+    def next_tick_s(self) -> float:
+        """When `tick` has something to do at the latest, as a monotonic time."""
+        if self.process is None:
+            return float("inf") if self.over else self._retry_at_s
+        return time.monotonic() + 0.25
+
+    def _start(self, now_s: float) -> None:
+        plan = self.plan
+        last = self.ring.last_written() if plan.source.live else None
+        order = Order(
+            kind=plan.source.kind.value,
+            address=plan.source.reveal(),
+            ring_fd=-1,
+            log_fd=-1,
+            slots=plan.slots,
+            height=plan.height,
+            width=plan.width,
+            rate_hz=plan.rate_hz,
+            open_timeout_ms=round(plan.open_timeout_s * 1e3),
+            read_timeout_ms=round(plan.stall_s * 1e3),
+            crop=plan.crop,
+            resume_media_ns=last[0] if last else None,
+            resume_monotonic_ns=last[1] if last else 0,
+        )
+        self.process = CaptureProcess(order, self.ring.fd, plan.transport)
+        self.connections += 1
+        self._started_s, self._running_since_s = now_s, now_s
+        self._seen = (self.ring.counts().grabbed, now_s)
+        self._become(CameraState.CONNECTING, self.detail)
+
+    def _heed(self, news: FrameReady | Notice, now_s: float) -> None:
+        if isinstance(news, FrameReady):
+            if self.state is not CameraState.RUNNING:
+                self._running_since_s = now_s
+                self._become(CameraState.RUNNING, "")
+        elif isinstance(news, Opened):
+            self.size = (news.width, news.height)
+            self._become(CameraState.WAITING_FIRST_FRAME, "")
+        elif isinstance(news, Resized):
+            self.size = (news.width, news.height)
+            self.detail = f"the picture changed to {news.width}x{news.height}"
+        else:
+            self._ended(news, now_s)
+
+    def _ended(self, ended: Ended, now_s: float) -> None:
+        if self.process is not None:
+            self.process.end()
+            self.process = None
+        if ended.reason in ("finished", "failed"):
+            self._become(CameraState(ended.reason), ended.detail)
+            return
+        healthy_s = now_s - self._running_since_s if self.state is CameraState.RUNNING else 0.0
+        refused = ended.reason == "refused"
+        wait_s = self._backoff.after(healthy_s=healthy_s, refused=refused)
+        self._retry_at_s = now_s + wait_s
+        state = CameraState.AUTH_FAILED if refused else CameraState.BACKOFF
+        self._become(state, f"{ended.detail}; trying again in {wait_s:.0f} s")
+
+    def _hangs(self, now_s: float) -> bool:
+        grabbed = self.ring.counts().grabbed
+        if grabbed != self._seen[0] or self._blocked():
+            self._seen = (grabbed, now_s)
+        limit_s = self.plan.stall_s + _HUNG_AFTER_S
+        if self.state is not CameraState.RUNNING:
+            limit_s += self.plan.open_timeout_s * 2 + _START_S
+        return now_s - self._seen[1] > limit_s
+
+    def _blocked(self) -> bool:
+        """A file that waits for its reader stands still on purpose."""
+        return not self.plan.source.live and self.ring.full
+
+    def _become(self, state: CameraState, detail: str) -> None:
+        self.state, self.detail = state, detail

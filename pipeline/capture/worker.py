@@ -1,0 +1,197 @@
+"""A capture process: one connection to one camera, from opening it to its end. Started by `pipeline.capture.process`."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import sys
+import time
+from contextlib import suppress
+from multiprocessing.connection import Connection
+from typing import TYPE_CHECKING, NoReturn
+
+from engines.errors import SourceError
+from pipeline.capture.clock import MediaClock
+from pipeline.capture.decoder_log import DecoderLog, write_through
+from pipeline.capture.frames import FrameSource, open_source
+from pipeline.capture.protocol import FRAME, Ended, Opened, Resized, decode_order, encode
+from pipeline.capture.ring import FrameFlag, FrameHeader, Picture, RollingBuffer
+from pipeline.capture.sampler import Sampler
+
+if TYPE_CHECKING:
+    from pipeline.capture.protocol import Notice, Order
+
+_PR_SET_PDEATHSIG = 1
+# a damaged packet gives a quick False while the stream lives on; this long without a frame, it does not
+_PATIENCE_S = 1.0
+_MISSING_FRAMES = 0.98
+
+
+def main(socket_fd: int) -> None:
+    """Run until the source ends, the parent says stop (SIGTERM) or dies."""
+    _die_with_parent()
+    write_through()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, _leave)
+    link = Connection(socket_fd)
+    with suppress(BrokenPipeError, ConnectionResetError, EOFError):
+        order = decode_order(link.recv_bytes())
+        ended = Capture(order, link).run()
+        link.send_bytes(encode(ended))
+    # the interpreter's own shutdown could wait for a decoder thread that hangs
+    os._exit(0)
+
+
+def _leave(_signal: int, _frame: object) -> NoReturn:
+    sys.exit(0)
+
+
+def _die_with_parent() -> None:
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+class Capture:
+    """Grabs, samples, resizes and hands over the frames of one connection."""
+
+    def __init__(self, order: Order, link: Connection) -> None:
+        self._order = order
+        self._link = link
+        self._live = order.kind != "file"
+        self._ring = RollingBuffer(order.ring_fd, order.slots, order.height, order.width)
+        self._log = DecoderLog(order.log_fd)
+        self._sampler = Sampler(order.rate_hz, thin=self._live)
+        self._flags = FrameFlag.CONNECTED
+        self._dropped = 0
+        self._grabbed = 0
+        self._size: tuple[int, int] | None = None
+        self._good_s = 0.0
+
+    def run(self) -> Ended:
+        """Open the source and read it to its end; the reason of the end, never an exception for a bad source."""
+        try:
+            source = open_source(self._order)
+        except SourceError as error:
+            return self._explain(str(error))
+        try:
+            return self._stream(source)
+        except SourceError as error:
+            return Ended("lost" if self._live else "failed", str(error))
+        finally:
+            source.release()
+
+    def _stream(self, source: FrameSource) -> Ended:
+        self._tell(Opened(source.width, source.height, source.fps))
+        self._size = self._log.read().size
+        clock = self._clock(source)
+        self._good_s = time.monotonic()
+        while True:
+            before_s = time.monotonic()
+            ok = source.grab()
+            arrival_ns, captured_ns = time.monotonic_ns(), time.time_ns()
+            if arrival_ns / 1e9 - before_s >= 0.9 * self._order.read_timeout_ms / 1e3 and self._live:
+                # OpenCV hands out old frames after a stall and is dead from then on
+                return Ended("lost", f"no frame for {self._order.read_timeout_ms / 1e3:.1f} s")
+            self._heed_decoder()
+            if ok:
+                self._good_s = arrival_ns / 1e9
+                self._take(source, clock, arrival_ns, captured_ns)
+            elif not self._live:
+                return self._end_of_file(source)
+            elif arrival_ns / 1e9 - self._good_s > _PATIENCE_S:
+                return self._lost()
+            else:
+                time.sleep(0.01)
+
+    def _clock(self, source: FrameSource) -> MediaClock:
+        order = self._order
+        start_ns = None
+        if order.resume_media_ns is not None:
+            start_ns = order.resume_media_ns + time.monotonic_ns() - order.resume_monotonic_ns
+        period_ns = round(1e9 / source.fps) if 1 <= source.fps <= 240 else None
+        return MediaClock(live=self._live, start_ns=start_ns, period_ns=period_ns)
+
+    def _heed_decoder(self) -> None:
+        news = self._log.read()
+        if news.errors:
+            self._ring.count("damaged", news.errors)
+            self._flags |= FrameFlag.DAMAGED
+        if news.size and self._size and news.size != self._size:
+            self._flags |= FrameFlag.RESIZED
+            self._tell(Resized(*news.size))
+        self._size = news.size or self._size
+
+    def _take(self, source: FrameSource, clock: MediaClock, arrival_ns: int, captured_ns: int) -> None:
+        self._grabbed += 1
+        self._ring.count("grabbed")
+        tick = clock.tick(source.position_ms(), arrival_ns)
+        if tick.jumped:
+            self._flags |= FrameFlag.JUMPED
+        if not self._sampler.due(tick.media_ns):
+            return
+        self._ring.count("due")
+        if not self._live:
+            self._wait_for_slot()
+        if not self._admit():
+            self._dropped += 1
+            return
+        _shrink(_cropped(source.retrieve(), self._order.crop), self._ring.slot())
+        ready_ns = time.monotonic_ns()
+        header = FrameHeader(0, tick.media_ns, captured_ns, arrival_ns, ready_ns, self._dropped, self._flags)
+        self._ring.commit(header)
+        self._dropped, self._flags = 0, FrameFlag(0)
+        self._link.send_bytes(FRAME)
+
+    def _admit(self) -> bool:
+        if not self._sampler.keep(self._ring.backlog):
+            self._ring.count("thinned")
+            return False
+        if self._ring.full:
+            self._ring.count("overrun")
+            return False
+        return True
+
+    def _wait_for_slot(self) -> None:
+        """A file waits for its reader; every freed slot is told by a credit."""
+        while self._link.poll(0):
+            self._link.recv_bytes()
+        while self._ring.full:
+            self._link.recv_bytes()
+
+    def _lost(self) -> Ended:
+        if not self._grabbed:
+            return self._explain("it opened but sent no picture")
+        return Ended("lost", "the stream ended")
+
+    def _end_of_file(self, source: FrameSource) -> Ended:
+        if not self._grabbed:
+            return self._explain("it holds no picture that can be decoded")
+        if 0 < self._grabbed < _MISSING_FRAMES * source.frame_count:
+            found = f"{self._grabbed} of {source.frame_count} frames could be read"
+            return Ended("failed", f"the file is cut off or damaged: {found}")
+        return Ended("finished", f"all {self._grabbed} frames were read")
+
+    def _explain(self, detail: str) -> Ended:
+        """Ask the source itself why it gave nothing; OpenCV only says no."""
+        from pipeline.capture.diagnosis import diagnose  # noqa: PLC0415 - wanted after a failure only
+
+        return diagnose(self._order.kind, self._order.address, detail)
+
+    def _tell(self, notice: Notice) -> None:
+        self._link.send_bytes(encode(notice))
+
+
+def _cropped(picture: Picture, crop: tuple[float, float, float, float] | None) -> Picture:
+    if crop is None:
+        return picture
+    height, width = picture.shape[:2]
+    left, top = round(crop[0] * width), round(crop[1] * height)
+    right, bottom = round((crop[0] + crop[2]) * width), round((crop[1] + crop[3]) * height)
+    return picture[top : max(bottom, top + 1), left : max(right, left + 1)]
+
+
+def _shrink(picture: Picture, slot: Picture) -> None:
+    import cv2  # noqa: PLC0415 - already loaded by then
+
+    cv2.resize(picture, (slot.shape[1], slot.shape[0]), dst=slot, interpolation=cv2.INTER_AREA)

@@ -1,0 +1,78 @@
+"""A camera's source: what kind of thing it is, and its address, which is a secret."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+from pathlib import Path
+
+from pipeline.redaction import redact
+
+
+class SourceKind(str, Enum):
+    """What a source is."""
+
+    RTSP = "rtsp"
+    HTTP = "http"
+    DEVICE = "device"
+    FILE = "file"
+    SCENE = "scene"
+
+
+_SCHEMES = {
+    "rtsp": SourceKind.RTSP,
+    "rtsps": SourceKind.RTSP,
+    "http": SourceKind.HTTP,
+    "https": SourceKind.HTTP,
+    "scene": SourceKind.SCENE,
+}
+ALLOWED = "rtsp://, rtsps://, http://, https://, scene://, a file's path or a device number"
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where frames come from. `str()` and `repr()` never show credentials; only `reveal()` does."""
+
+    kind: SourceKind
+    _address: str = field(repr=False)
+
+    @property
+    def live(self) -> bool:
+        """True where frames cannot wait: cameras and streams, all but files."""
+        return self.kind is not SourceKind.FILE
+
+    def reveal(self) -> str:
+        """The address with credentials, for the process that opens it."""
+        return self._address
+
+    def __str__(self) -> str:
+        return redact(self._address)
+
+    __repr__ = __str__
+
+
+def parse_source(value: str | int) -> Source:
+    """Tell what a configured source is.
+
+    Raises:
+        ValueError: the scheme is not one of those allowed (FFmpeg would open far more than cameras).
+    """
+    text = str(value).strip()
+    if text.isdigit():
+        return Source(SourceKind.DEVICE, text)
+    scheme, separator, rest = text.partition("://")
+    if separator:
+        return _from_url(scheme.lower(), rest, text)
+    if not text:
+        raise ValueError(f"is empty; allowed are {ALLOWED}")
+    return Source(SourceKind.FILE, str(Path(text).expanduser()))
+
+
+def _from_url(scheme: str, rest: str, text: str) -> Source:
+    if scheme == "file":
+        return Source(SourceKind.FILE, "/" + rest.lstrip("/"))
+    if scheme not in _SCHEMES:
+        raise ValueError(f"has the scheme {scheme}://; allowed are {ALLOWED}")
+    if scheme != "scene" and not rest.rpartition("@")[2].strip("/"):
+        raise ValueError(f"{redact(text)} names no host; write {scheme}://user:password@host/path")
+    return Source(_SCHEMES[scheme], text)

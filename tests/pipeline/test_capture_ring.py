@@ -1,0 +1,72 @@
+"""The rolling buffer: order, fullness, counters, and two processes on one memory."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.capture.ring import FrameFlag, FrameHeader, RollingBuffer
+
+
+def write(ring: RollingBuffer, value: int) -> None:
+    ring.slot()[:] = value
+    ring.commit(FrameHeader(0, value, value + 1, value + 2, value + 3, 4, FrameFlag.JUMPED | FrameFlag.DAMAGED))
+
+
+@given(st.lists(st.booleans(), max_size=200))
+def test_the_reader_sees_every_frame_once_and_in_order(writes):
+    ring = RollingBuffer.create(3, 2, 2)
+    model: list[int] = []
+    taken, written = 0, 0
+    picture = np.zeros((2, 2, 3), np.uint8)
+    for writing in writes:
+        assert ring.full == (len(model) == 3)
+        if writing and not ring.full:
+            write(ring, written % 251)
+            model.append(written)
+            written += 1
+        elif model:
+            header = ring.peek()
+            assert header is not None
+            assert header.sequence == taken == model.pop(0)
+            ring.take(picture)
+            assert (picture == taken % 251).all()
+            taken += 1
+        assert ring.counts().waiting == len(model)
+    ring.close()
+
+
+def test_the_header_survives_the_crossing():
+    ring = RollingBuffer.create(2, 2, 2)
+    write(ring, 7)
+    assert ring.peek() == FrameHeader(0, 7, 8, 9, 10, 4, FrameFlag.JUMPED | FrameFlag.DAMAGED)
+    ring.skip()
+    assert ring.peek() is None
+    ring.close()
+
+
+def test_another_process_writes_into_the_same_memory_and_leaves_no_file():
+    ring = RollingBuffer.create(4, 2, 2)
+    code = (
+        "import sys; from pipeline.capture.ring import *\n"
+        "ring = RollingBuffer(int(sys.argv[1]), 4, 2, 2)\n"
+        "for v in (5, 6):\n"
+        "    ring.slot()[:] = v; ring.count('grabbed'); ring.commit(FrameHeader(0, v, 0, 0, 0, 0, FrameFlag(0)))\n"
+    )
+    root = str(Path(__file__).parents[2])
+    environment = {**os.environ, "PYTHONPATH": root}
+    subprocess.run([sys.executable, "-c", code, str(ring.fd)], pass_fds=[ring.fd], check=True, env=environment)
+    picture = np.zeros((2, 2, 3), np.uint8)
+    for value in (5, 6):
+        header = ring.peek()
+        assert header is not None
+        assert header.media_ns == value
+        ring.take(picture)
+        assert (picture == value).all()
+    assert ring.counts().grabbed == 2
+    assert not list(Path("/dev/shm").glob("*vidpipe*"))
+    ring.close()
