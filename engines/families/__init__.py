@@ -1,0 +1,36 @@
+"""Network families: each one file behind one contract, found in a table of import strings."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from engines.errors import ConfigError, MissingExtraError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from engines.families.contract import StreamModel
+
+FAMILIES: dict[str, str] = {
+    "cnn_lstm": "engines.families.cnn_lstm:CnnLstm",
+}
+
+
+def build_family(name: str, options: Mapping[str, object]) -> StreamModel:
+    """Make a network with random weights.
+
+    Raises:
+        ConfigError: an unknown family, or an option that it does not have or cannot take.
+        MissingExtraError: torch is not installed.
+    """
+    if name not in FAMILIES:
+        raise ConfigError(f"there is no model family {name!r}, known are {', '.join(sorted(FAMILIES))}")
+    module, _, attribute = FAMILIES[name].partition(":")
+    try:
+        family: type[StreamModel] = getattr(import_module(module), attribute)
+    except ModuleNotFoundError as error:
+        if error.name != "torch":
+            raise
+        raise MissingExtraError(f"the model family {name}", "torch", "train") from error
+    return family.build(options)

@@ -1,0 +1,85 @@
+"""The contract of every network family: whole sequences for training, single steps for serving, equal by test."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+State = tuple[Tensor, ...]
+
+
+class StateSpec(NamedTuple):
+    """One state tensor: float32 `[batch, *shape]`, all zero at the start, holding no index."""
+
+    name: str
+    shape: tuple[int, ...]
+
+
+class StreamModel(nn.Module):
+    """An encoder of single frames and a recurrent step over its features.
+
+    `forward` over a sequence and `step` frame by frame give the same logits. `dt` is in seconds since the step before.
+    """
+
+    encoder: nn.Module
+    """uint8 `[N, height, width, 3]` BGR to features float32 `[N, *features]`; casts and scales inside."""
+    frame_shape: tuple[int, int]
+    """Height and width of a frame in pixels."""
+    fps: float
+    """The rate that `dt` is measured against, in frames a second."""
+    features: tuple[int, ...]
+    """Shape of one frame's features."""
+    labels: int
+    """Number of classes."""
+    state_spec: tuple[StateSpec, ...]
+
+    @classmethod
+    @abstractmethod
+    def build(cls, options: Mapping[str, object]) -> StreamModel:
+        """Make the network from a recipe's options; ConfigError names what is wrong with them."""
+
+    @abstractmethod
+    def step(self, features: Tensor, dt: Tensor, state: State) -> tuple[Tensor, State]:
+        """One step: features `[N, *features]` and dt `[N]` to logits `[N, labels]` and the next state."""
+
+    @abstractmethod
+    def forward(self, features: Tensor, dt: Tensor, state: State | None = None) -> tuple[Tensor, State]:
+        """A sequence: features `[N, T, *features]` and dt `[N, T]` to logits `[N, T, labels]` and the last state."""
+
+    def init_state(self, batch: int, like: Tensor | None = None) -> State:
+        """The state of `batch` fresh streams, on the device and of the type of `like`."""
+        dtype, device = (like.dtype, like.device) if like is not None else (torch.float32, None)
+        return tuple(torch.zeros((batch, *spec.shape), dtype=dtype, device=device) for spec in self.state_spec)
+
+
+class Served(nn.Module):
+    """What is exported of a family: one step with resets inside the graph and a flag for rows that went non-finite."""
+
+    def __init__(self, model: StreamModel) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, features: Tensor, dt: Tensor, keep: Tensor, *state: Tensor) -> tuple[Tensor, ...]:
+        """prob, logits `[N, labels]`, ok `[N]` and the next state.
+
+        A row whose `keep` is 0 starts from zero and does not look at its dt. State is cleared with `where`, never by
+        multiplication, since NaN times 0 is NaN.
+        """
+        fresh = keep < 0.5
+        state = tuple(torch.where(_as_rows(fresh, s), torch.zeros_like(s), s) for s in state)
+        dt = torch.where(fresh, torch.full_like(dt, 1.0 / self.model.fps), dt)
+        logits, following = self.model.step(features, dt, state)
+        finite = torch.isfinite(logits).all(1)
+        for tensor in following:
+            finite = finite & torch.isfinite(tensor).flatten(1).all(1)
+        following = tuple(torch.where(_as_rows(finite, s), s, torch.zeros_like(s)) for s in following)
+        return (torch.softmax(logits, 1), logits, finite.to(torch.float32), *following)
+
+
+def _as_rows(flags: Tensor, like: Tensor) -> Tensor:
+    """Flags `[N]` shaped to broadcast over the rows of `like`."""
+    return flags.reshape(-1, *[1] * (like.dim() - 1))
