@@ -84,7 +84,7 @@ def _try(which: Probe, model: bytes, options: Sequence[EngineOptions]) -> list[s
     command = [sys.executable, "-c", _CHILD.format(root=str(Path(__file__).parents[1]))]
     environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1"}
     try:
-        done = subprocess.run(  # noqa: S603
+        done = subprocess.run(
             command,
             input=task.encode() + b"\n" + model,
             capture_output=True,

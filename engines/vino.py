@@ -9,6 +9,7 @@ from engines.errors import BackendError
 from engines.feeds import check_feeds
 
 _OUTPUT_SUFFIX = "/sink_port_0"  # OpenVINO calls the result node of ONNX output `x` `x/sink_port_0`
+_NOISE = ("Exception from", "Check '", "FrontEnd API", "Model wasn't", "Summary:", "To facilitate", "While validating")
 
 
 class OpenVinoEngine:
@@ -43,7 +44,7 @@ class OpenVinoEngine:
                 _fix_batch(graph, options.batch)
             return cls(core.compile_model(graph, cls.device, properties), options)
         except RuntimeError as error:
-            raise BackendError(f"OpenVINO cannot load {options.name}: {_first_line(error)}") from error
+            raise BackendError(f"OpenVINO cannot load {options.name}: {_reason(error)}") from error
 
     def run(self, feeds: Feeds) -> dict[str, Array]:
         """See `Engine.run`."""
@@ -57,7 +58,7 @@ class OpenVinoEngine:
         try:
             self._requests[request].start_async(tensors, share_inputs=True)
         except RuntimeError as error:
-            raise BackendError(f"OpenVINO cannot run {self._name}: {_first_line(error)}") from error
+            raise BackendError(f"OpenVINO cannot run {self._name}: {_reason(error)}") from error
 
     def done(self, request: int) -> bool:
         """See `Engine.done`."""
@@ -69,7 +70,7 @@ class OpenVinoEngine:
         try:
             running.wait()
         except RuntimeError as error:
-            raise BackendError(f"OpenVINO cannot run {self._name}: {_first_line(error)}") from error
+            raise BackendError(f"OpenVINO cannot run {self._name}: {_reason(error)}") from error
         # copied: the next run of this request writes into the same memory
         return {spec.name: running.get_output_tensor(i).data.copy() for i, spec in enumerate(self.outputs)}
 
@@ -104,7 +105,7 @@ def _spec(port: ov.ConstOutput, name: str) -> TensorSpec:
     return TensorSpec(name, port.element_type.to_dtype().name, shape)
 
 
-def _first_line(error: Exception) -> str:
-    """The last line of an OpenVINO message that says something; the ones before name its source files."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[-1] if lines else "unknown error"
+def _reason(error: Exception) -> str:
+    """What an OpenVINO message says, without the lines that name its source files or its manuals."""
+    lines = [line.strip(" -.") for line in str(error).splitlines()]
+    return "; ".join(line for line in lines if line and not line.startswith(_NOISE)) or "no reason given"
