@@ -1,0 +1,1 @@
+"""What both ends of an RTSP connection share: messages, authentication, SDP, H.264 and RTP; no sockets."""
