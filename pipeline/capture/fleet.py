@@ -75,12 +75,18 @@ class Fleet:
                 self._selector.register(now[1], selectors.EVENT_READ, name)
                 self._watched[name] = now
 
-    def close(self) -> None:
-        """End all processes together: each is asked first, then they are waited for."""
+    def halt(self) -> None:
+        """End all processes together: each is asked first, then they are waited for. The rings stay readable."""
         for camera in self.cameras.values():
             camera.ask_to_leave()
         for camera in self.cameras.values():
-            camera.stop()
+            camera.halt()
+
+    def close(self) -> None:
+        """Halt, and give all memory back."""
+        self.halt()
+        for camera in self.cameras.values():
+            camera.ring.close()
         self._selector.close()
         os.close(self._wake_in)
         os.close(self._wake_out)

@@ -62,7 +62,9 @@ class CameraSupervisor:
         self.state = CameraState.CONNECTING
         self.detail = ""
         self.connections = 0
+        self.reason = ""
         self.size: tuple[int, int] | None = None
+        self.fps = 0.0
         self.process: CaptureProcess | None = None
         self._backoff = Backoff(random.Random())  # noqa: S311 - jitter is no secret
         self._started_s = 0.0
@@ -102,14 +104,13 @@ class CameraSupervisor:
         if self.process is not None:
             self.process.ask_to_leave()
 
-    def stop(self) -> None:
-        """End the process and give the ring's memory back."""
+    def halt(self) -> None:
+        """End the process for good."""
         if self.process is not None:
             self.process.end()
             self.process = None
         if not self.over:
             self._become(CameraState.STOPPED, "")
-        self.ring.close()
 
     def next_tick_s(self) -> float:
         """When `tick` has something to do at the latest, as a monotonic time."""
@@ -147,7 +148,7 @@ class CameraSupervisor:
                 self._running_since_s = now_s
                 self._become(CameraState.RUNNING, "")
         elif isinstance(news, Opened):
-            self.size = (news.width, news.height)
+            self.size, self.fps = (news.width, news.height), news.fps
             self._become(CameraState.WAITING_FIRST_FRAME, "")
         elif isinstance(news, Resized):
             self.size = (news.width, news.height)
@@ -159,6 +160,7 @@ class CameraSupervisor:
         if self.process is not None:
             self.process.end()
             self.process = None
+        self.reason = ended.detail
         if ended.reason in ("finished", "failed"):
             self._become(CameraState(ended.reason), ended.detail)
             return

@@ -1,0 +1,175 @@
+"""One vidpipe process put together: configuration to cameras, models, publisher and loop."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from platformdirs import user_state_dir
+
+from engines.bundle import Bundle, load_bundle
+from engines.encoder import Encoder
+from engines.errors import ConfigError
+from engines.temporal import Temporal
+from pipeline.capture.fleet import Fleet
+from pipeline.capture.supervisor import CameraState, CapturePlan
+from pipeline.config.schema import Camera, Config
+from pipeline.inference.loop import InferenceLoop
+from pipeline.inference.runner import ModelRunner
+from pipeline.inference.session import CameraMemory
+from pipeline.stream.epoch import next_epoch
+from pipeline.stream.messages import Message, ModelInfo
+from pipeline.stream.publisher import Publisher
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """What the command line adds to a configuration."""
+
+    duration_s: float | None = None
+    backend: str | None = None
+    insecure: bool = False
+
+
+@dataclass(frozen=True)
+class CameraOutcome:
+    """How a camera stood at the end: its last state, the reason, and how many frames were processed."""
+
+    name: str
+    state: CameraState
+    detail: str
+    processed: int
+
+
+def run(
+    config: Config, cameras: Mapping[str, Camera], options: RunOptions, listener: Callable[[Message], None]
+) -> list[CameraOutcome]:
+    """Run the cameras until they are all over, the time is up, or SIGINT or SIGTERM comes.
+
+    `listener` sees every message as it was published, in this thread.
+
+    Raises:
+        ConfigError: a camera contradicts its model.
+        ModelError: a model is missing, damaged, or does not run here.
+        StreamError: the publisher's address cannot be bound.
+    """
+    bundles = load_bundles(cameras)
+    plans = [capture_plan(name, camera, bundles[camera.model]) for name, camera in cameras.items()]
+    with ExitStack() as stack:
+        epoch = next_epoch(Path(user_state_dir("vidpipe")))
+        bind, wire = config.publish.bind, config.publish.format
+        publisher = stack.enter_context(Publisher(bind, epoch=epoch, wire=wire, insecure=options.insecure))
+        engines = {
+            model: _open_model(stack, bundle, config, options, len(cameras)) for model, bundle in bundles.items()
+        }
+        fleet = Fleet(plans)
+        try:
+            memories = {
+                name: _memory(name, camera, bundles[camera.model], engines[camera.model][0])
+                for name, camera in cameras.items()
+            }
+            runners = _runners(fleet, cameras, engines, memories)
+            loop = InferenceLoop(fleet, runners, memories, publisher, listener)
+            with _stop_signals(fleet.wake_fd) as stopped:
+                deadline_s = time.monotonic() + options.duration_s if options.duration_s else float("inf")
+                loop.run(lambda: stopped() or time.monotonic() >= deadline_s)
+            outcomes = [
+                CameraOutcome(name, camera.state, camera.detail, runners[name].processed[name])
+                for name, camera in fleet.cameras.items()
+            ]
+            fleet.halt()
+            loop.farewell()
+            return outcomes
+        finally:
+            fleet.close()
+
+
+def load_bundles(cameras: Mapping[str, Camera]) -> dict[str, Bundle]:
+    """The bundles that the cameras' models name, checked against their manifests."""
+    return {model: load_bundle(model) for model in dict.fromkeys(camera.model for camera in cameras.values())}
+
+
+def capture_plan(name: str, camera: Camera, bundle: Bundle) -> CapturePlan:
+    """How the camera is read for its model.
+
+    Raises:
+        ConfigError: the camera asks for more frames a second than the model was made for.
+    """
+    seen = bundle.manifest.input
+    if camera.fps and camera.fps > seen.fps:
+        raise ConfigError(
+            f"cameras.{name}.fps is {camera.fps:g}, but the model {bundle.name} was made for {seen.fps:g} frames a "
+            f"second: leave fps out, or set at most {seen.fps:g}"
+        )
+    crop = (camera.crop.x, camera.crop.y, camera.crop.width, camera.crop.height) if camera.crop else None
+    return CapturePlan(
+        name=name,
+        source=camera.source,
+        height=seen.height,
+        width=seen.width,
+        rate_hz=camera.fps or seen.fps,
+        crop=crop,
+        transport=camera.transport,
+        open_timeout_s=camera.open_timeout_s,
+        stall_s=camera.stall_s,
+    )
+
+
+def _open_model(
+    stack: ExitStack, bundle: Bundle, config: Config, options: RunOptions, cameras: int
+) -> tuple[Encoder, Temporal]:
+    backend = options.backend or config.inference.backend
+    max_batch = min(config.inference.max_batch, cameras)
+    encoder = Encoder.open(bundle, backend, max_batch=max_batch, threads=config.inference.threads)
+    stack.callback(encoder.close)
+    temporal = Temporal.open(bundle, encoder.backend, capacity=cameras)
+    stack.callback(temporal.close)
+    _log.info("%s runs on %s %s: %s", bundle.name, encoder.backend, encoder.version, encoder.why)
+    return encoder, temporal
+
+
+def _memory(name: str, camera: Camera, bundle: Bundle, encoder: Encoder) -> CameraMemory:
+    manifest = bundle.manifest
+    info = ModelInfo(manifest.name, manifest.version, bundle.sha, encoder.backend, encoder.precision)
+    return CameraMemory(name, manifest, info, camera.fps or manifest.input.fps, camera.continuity)
+
+
+def _runners(
+    fleet: Fleet,
+    cameras: Mapping[str, Camera],
+    engines: Mapping[str, tuple[Encoder, Temporal]],
+    memories: Mapping[str, CameraMemory],
+) -> dict[str, ModelRunner]:
+    """One runner per model, listed under each of its cameras."""
+    runners = {}
+    for model, (encoder, temporal) in engines.items():
+        names = [name for name, camera in cameras.items() if camera.model == model]
+        runner = ModelRunner(encoder, temporal, [fleet.cameras[name] for name in names], memories)
+        runners.update(dict.fromkeys(names, runner))
+    return runners
+
+
+@contextmanager
+def _stop_signals(wake_fd: int) -> Iterator[Callable[[], bool]]:
+    """SIGINT and SIGTERM ask for an orderly stop; a second one ends the process at once."""
+    received: list[int] = []
+
+    def ask(number: int, _frame: object) -> None:
+        received.append(number)
+        os.write(wake_fd, b"!")
+        signal.signal(number, signal.SIG_DFL)
+
+    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield lambda: bool(received)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,38 @@
+"""`vidpipe check`: is the configuration right, and is every camera there?"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pipeline.cli.run import CONFIG_HELP
+
+
+def check(
+    cameras: Annotated[
+        list[str] | None, typer.Argument(metavar="[CAMERA]...", help="Cameras to try; all enabled ones if none.")
+    ] = None,
+    config: Annotated[Path | None, typer.Option("--config", "-c", help=CONFIG_HELP)] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON, one a line.")] = False,
+) -> None:
+    """Check the configuration and its models, then try each camera and say what was found, or why not.
+
+    Example: vidpipe check camera0
+    """
+    import msgspec
+
+    from pipeline.config.load import find_config, load_config, select_cameras
+    from pipeline.trial import try_cameras
+
+    settings = load_config(config)
+    chosen = select_cameras(settings, cameras or [])
+    if not json:
+        typer.echo(f"{find_config(config)} is valid; trying {len(chosen)} camera(s)")
+    results = try_cameras(chosen)
+    for result in results:
+        text = msgspec.json.encode(result).decode() if json else f"{result.camera}: {result.finding}"
+        typer.echo(text, err=not json and not result.ok)
+    if not all(result.ok for result in results):
+        raise typer.Exit(1)

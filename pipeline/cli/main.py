@@ -1,0 +1,61 @@
+"""The command `vidpipe`: all commands, and what becomes of a user's errors."""
+
+from __future__ import annotations
+
+import sys
+from importlib.metadata import version
+from typing import Annotated
+
+import typer
+
+from engines.errors import VidpipeError
+from pipeline.cli.check import check
+from pipeline.cli.fakecam import fakecam
+from pipeline.cli.init import init
+from pipeline.cli.models import models
+from pipeline.cli.run import run
+from pipeline.cli.train import train
+from pipeline.cli.verify import verify
+from pipeline.cli.watch import watch
+
+app = typer.Typer(
+    help="Real-time video analytics with memory: cameras in, predictions of a recurrent network out.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _print_version(value: bool) -> None:
+    if value:
+        typer.echo(f"vidpipe {version('vidpipe')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Say the version.")
+    ] = False,
+) -> None:
+    """Real-time video analytics with memory: cameras in, predictions of a recurrent network out."""
+
+
+for _command in (run, watch, check, init, models, verify, fakecam, train):
+    app.command()(_command)
+
+
+def main() -> None:
+    """Run the command line; a user's error becomes one line on stderr and exit status 1."""
+    try:
+        app()
+    except VidpipeError as error:
+        sys.stderr.write(f"vidpipe: {error}\n")
+        sys.exit(1)
+    except BrokenPipeError:
+        # the reader of our output left, as `head` does
+        sys.stderr.close()
+        sys.exit(0)
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -1,0 +1,56 @@
+"""`vidpipe run`: cameras to predictions, shown here and published for subscribers."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+CONFIG_HELP = "Configuration file; else $VIDPIPE_CONFIG, vidpipe.yaml, configs/vidpipe.yaml, or the built-in one."
+
+
+def run(
+    cameras: Annotated[
+        list[str] | None, typer.Argument(metavar="[CAMERA]...", help="Cameras to run; all enabled ones if none.")
+    ] = None,
+    config: Annotated[Path | None, typer.Option("--config", "-c", help=CONFIG_HELP)] = None,
+    duration: Annotated[float | None, typer.Option(min=0.1, metavar="SECONDS", help="Stop after this long.")] = None,
+    backend: Annotated[
+        str | None, typer.Option(help="auto, openvino or onnxruntime; else what the configuration says.")
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print clips and events as JSON, one a line.")] = False,
+    insecure: Annotated[
+        bool, typer.Option("--insecure", help="Allow an address that other machines can reach.")
+    ] = False,
+) -> None:
+    """Run cameras: capture, encode, remember, predict, publish.
+
+    Example: vidpipe run camera0 --duration 60
+    """
+    # BLAS threads would spin against the engine's own; numpy reads this when it is first imported
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    from pipeline import app
+    from pipeline.cli.log import log_to_stderr
+    from pipeline.cli.screen import open_screen
+    from pipeline.config.load import load_config, select_cameras
+
+    log_to_stderr()
+    settings = load_config(config)
+    chosen = select_cameras(settings, cameras or [])
+    options = app.RunOptions(duration_s=duration, backend=backend, insecure=insecure)
+    with open_screen(json=json) as screen:
+        outcomes = app.run(settings, chosen, options, screen.show)
+    failures = [f"{o.name}: {o.detail}" for o in outcomes if o.state.value == "failed"]
+    failures += [f"{o.name}: gave no frame ({o.detail or o.state.value})" for o in outcomes if _mute(o)]
+    for failure in failures:
+        typer.echo(f"vidpipe: {failure}", err=True)
+    if failures:
+        raise typer.Exit(1)
+
+
+def _mute(outcome: object) -> bool:
+    from pipeline.app import CameraOutcome
+
+    return isinstance(outcome, CameraOutcome) and not outcome.processed and outcome.state.value != "failed"

@@ -1,0 +1,169 @@
+"""What a person sees of the stream: a live table on a terminal, plain lines elsewhere, JSON for programs."""
+
+from __future__ import annotations
+
+import sys
+import time
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Protocol
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from pipeline.stream.messages import Event, Message, Prediction, Status, encode
+
+_COLOURS = {"running": "green", "connecting": "yellow", "waiting_first_frame": "yellow", "finished": "cyan"}
+_BAR = 12
+
+
+class Screen(Protocol):
+    """Shows messages; a context manager."""
+
+    def show(self, message: Message) -> None:
+        """Take one message."""
+        ...
+
+    def __enter__(self) -> Screen: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+
+def open_screen(*, json: bool, status_as_json: bool = False) -> Screen:
+    """JSON lines where asked for, a live table on a terminal, else plain lines."""
+    if json:
+        return JsonScreen(status=status_as_json)
+    console = Console()
+    return LiveScreen(console) if console.is_terminal else PlainScreen()
+
+
+class JsonScreen:
+    """One message a line on stdout."""
+
+    def __init__(self, *, status: bool) -> None:
+        self._status = status
+
+    def show(self, message: Message) -> None:
+        """Print the message; heartbeats only where asked for."""
+        if self._status or not isinstance(message, Status):
+            sys.stdout.write(encode(message, "json").decode() + "\n")
+            sys.stdout.flush()
+
+    def __enter__(self) -> JsonScreen:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Nothing to put away."""
+
+
+class PlainScreen:
+    """One line per clip, event and change of state, for logs and pipes."""
+
+    def __init__(self) -> None:
+        self._states: dict[str, tuple[str, str]] = {}
+
+    def show(self, message: Message) -> None:
+        """Print the message's line."""
+        if isinstance(message, Status):
+            state = (message.state, message.detail)
+            if self._states.get(message.camera) == state:
+                return
+            self._states[message.camera] = state
+        sys.stdout.write(line_of(message) + "\n")
+        sys.stdout.flush()
+
+    def __enter__(self) -> PlainScreen:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Nothing to put away."""
+
+
+def line_of(message: Message) -> str:
+    """A message as one line for people."""
+    if isinstance(message, Prediction):
+        clip, best = message.clip, max(message.scores.values())
+        warm = "" if message.state.warm else "  (warming up)"
+        seconds = f"{clip.start:7.1f} - {clip.end:6.1f} s"
+        took = f"{message.latency.get('total', 0) / 1e3:6.1f} ms"
+        return f"{message.camera:12} clip  {seconds}  {message.label:12} {best:4.2f}  {took}{warm}"
+    if isinstance(message, Event):
+        seconds = f"{message.start:7.1f} - {message.end:6.1f} s"
+        return f"{message.camera:12} event {seconds}  {message.label:12} {message.peak:4.2f}  {message.type}"
+    detail = f": {message.detail}" if message.detail else ""
+    return f"{message.camera:12} {message.state}{detail}"
+
+
+@dataclass
+class _Row:
+    state: str = "connecting"
+    detail: str = ""
+    prediction: Prediction | None = None
+    seen_s: float = field(default_factory=time.monotonic)
+
+
+class LiveScreen:
+    """A table of all cameras, renewed four times a second, with events scrolling above it."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._rows: dict[str, _Row] = {}
+        self._live = Live(console=console, refresh_per_second=4, get_renderable=self._render)
+
+    def show(self, message: Message) -> None:
+        """Remember the message for the next renewal; events are printed at once."""
+        row = self._rows.setdefault(message.camera, _Row())
+        if isinstance(message, Prediction):
+            row.prediction, row.seen_s = message, time.monotonic()
+        elif isinstance(message, Status):
+            row.state, row.detail = message.state, message.detail
+        elif message.type != "update":
+            self._console.print(_event_text(message))
+
+    def _render(self) -> Group:
+        table = Table(expand=False, pad_edge=False)
+        for title in ("camera", "state", "now", "score", "clip", "memory", "rate", "latency"):
+            table.add_column(title, justify="right" if title in ("clip", "memory", "rate", "latency") else "left")
+        for name, row in list(self._rows.items()):
+            table.add_row(name, Text(row.state, style=_COLOURS.get(row.state, "red")), *_cells(row.prediction))
+        details = [Text(f"{name}: {row.detail}", style="dim") for name, row in list(self._rows.items()) if row.detail]
+        return Group(table, *details)
+
+    def __enter__(self) -> LiveScreen:
+        self._live.__enter__()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._live.__exit__(kind, error, trace)
+
+
+def _cells(prediction: Prediction | None) -> list[str]:
+    if prediction is None:
+        return ["-"] * 6
+    best = max(prediction.scores.values())
+    bar = "█" * round(best * _BAR) + "░" * (_BAR - round(best * _BAR))
+    return [
+        prediction.label,
+        f"{bar} {best:4.2f}",
+        f"{prediction.clip.start:.0f}-{prediction.clip.end:.0f} s",
+        f"{prediction.state.age_s:.0f} s" if prediction.state.warm else "warming up",
+        f"{prediction.clip.fps_effective:.1f}/s",
+        f"{prediction.latency.get('total', 0) / 1e3:.1f} ms",
+    ]
+
+
+def _event_text(event: Event) -> Text:
+    style = "bold yellow" if event.type == "begin" else "dim"
+    return Text(
+        f"{event.start:7.1f} s  {event.camera}  {event.label} {event.type}  (peak {event.peak:.2f})", style=style
+    )

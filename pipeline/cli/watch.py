@@ -1,0 +1,59 @@
+"""`vidpipe watch`: a subscriber for people and scripts."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pipeline.cli.run import CONFIG_HELP
+
+
+def watch(
+    cameras: Annotated[
+        list[str] | None, typer.Argument(metavar="[CAMERA]...", help="Cameras to watch; all if none.")
+    ] = None,
+    config: Annotated[Path | None, typer.Option("--config", "-c", help=CONFIG_HELP)] = None,
+    address: Annotated[
+        str | None, typer.Option(help="The publisher's address; else the configuration's publish.bind.")
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print every message as JSON, one a line.")] = False,
+    count: Annotated[int | None, typer.Option(min=1, metavar="N", help="Stop after N clip predictions.")] = None,
+    timeout: Annotated[
+        float | None, typer.Option(min=0.1, metavar="SECONDS", help="Stop when no clip came for this long.")
+    ] = None,
+) -> None:
+    """Show what a running vidpipe publishes. Exits with 1 when no clip came.
+
+    Example: vidpipe watch camera0 --json --count 5 --timeout 30
+    """
+    from engines.errors import StreamError
+    from pipeline.cli.screen import open_screen
+    from pipeline.config.load import load_config
+    from pipeline.stream.continuity import Gap
+    from pipeline.stream.messages import KINDS, Prediction
+    from pipeline.stream.subscriber import Subscriber
+
+    target = address or load_config(config).publish.bind.replace("*", "127.0.0.1").replace("0.0.0.0", "127.0.0.1")  # noqa: S104
+
+    def report(gap: Gap) -> None:
+        typer.echo(f"vidpipe: {gap.camera}: {gap.count} {gap.kind} message(s) were lost on the way", err=True)
+
+    clips = 0
+    heard_s = time.monotonic()
+    with (
+        Subscriber(target, cameras or None, kinds=list(KINDS.values()), on_gap=report) as subscriber,
+        open_screen(json=json, status_as_json=True) as screen,
+    ):
+        while count is None or clips < count:
+            left_s = None if timeout is None else heard_s + timeout - time.monotonic()
+            message = subscriber.receive(left_s) if left_s is None or left_s > 0 else None
+            if message is None:
+                break
+            screen.show(message)
+            if isinstance(message, Prediction):
+                clips, heard_s = clips + 1, time.monotonic()
+    if not clips:
+        raise StreamError(f"no clip came from {target} within {timeout:g} s: is vidpipe run running there?")

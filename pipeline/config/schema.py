@@ -1,0 +1,101 @@
+"""What a configuration may say; pydantic checks it and makes the JSON Schema for editors."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, WithJsonSchema, model_validator
+
+from pipeline.config.source import ALLOWED, Source, parse_source
+
+Action = Literal["keep", "reset", "hold"]
+_NAME_PATTERN = r"^[A-Za-z0-9_-]{1,64}$"
+CameraName = Annotated[str, StringConstraints(pattern=_NAME_PATTERN)]
+
+
+def _read_source(value: Any) -> Source:
+    if isinstance(value, bool) or not isinstance(value, str | int):
+        raise ValueError(f"must be text or a device number; allowed are {ALLOWED}")
+    return parse_source(value)
+
+
+SourceField = Annotated[
+    Source,
+    BeforeValidator(_read_source),
+    WithJsonSchema({"type": ["string", "integer"], "description": f"Where frames come from: {ALLOWED}."}),
+]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
+
+
+class Crop(_Section):
+    """The part of the picture that the model sees, as fractions of width and height."""
+
+    x: float = Field(0.0, ge=0, lt=1)
+    y: float = Field(0.0, ge=0, lt=1)
+    width: float = Field(1.0, gt=0, le=1)
+    height: float = Field(1.0, gt=0, le=1)
+
+    @model_validator(mode="after")
+    def _inside(self) -> Crop:
+        if self.x + self.width > 1 + 1e-9 or self.y + self.height > 1 + 1e-9:
+            raise ValueError("reaches outside the picture: x + width and y + height may be at most 1")
+        return self
+
+
+class Continuity(_Section):
+    """What happens to a camera's memory when its stream is interrupted: keep it, reset it, or hold it still."""
+
+    max_gap_s: float = Field(2.0, gt=0, description="A gap of media time up to this is no interruption.")
+    gap: Action = Field("reset", description="The stream paused for longer than max_gap_s.")
+    reconnect: Action = Field("keep", description="The camera was connected again; the gap counts beside it.")
+    seek: Action = Field("reset", description="The stream's clock jumped.")
+    resolution_change: Action = Field("reset", description="The picture size changed.")
+    frozen: Action = Field("keep", description="The picture stands still (not detected yet).")
+    scene_cut: Action = Field("keep", description="The picture changed all at once (not detected yet).")
+    model_change: Action = Field("reset", description="Another model took over (not detected yet).")
+    operator: Action = Field("reset", description="Somebody asked for it (no command for it yet).")
+
+    def action(self, cause: str) -> Action:
+        """What the policy says to one cause."""
+        action: Action = getattr(self, cause)
+        return action
+
+
+class Camera(_Section):
+    """One camera: where its frames come from, and which model looks at them."""
+
+    source: SourceField
+    model: str = Field("scene", min_length=1, description="A bundle's name, or the path of its folder.")
+    fps: float | None = Field(None, gt=0, le=240, description="Samples a second, where fewer than the model's rate do.")
+    crop: Crop | None = None
+    enabled: bool = True
+    transport: Literal["tcp", "udp"] = Field("tcp", description="How RTSP carries the pictures.")
+    open_timeout_s: float = Field(5.0, gt=0, le=60)
+    stall_s: float = Field(2.0, ge=0.5, le=60, description="A live source without a frame for this long is reopened.")
+    continuity: Continuity = Continuity()
+
+
+class Publish(_Section):
+    """Where predictions are published."""
+
+    bind: str = Field("tcp://127.0.0.1:5555", pattern=r"^(tcp|ipc)://.+", description="A ZeroMQ address to bind.")
+    format: Literal["msgpack", "json"] = "msgpack"
+
+
+class Inference(_Section):
+    """What runs the models."""
+
+    backend: Literal["auto", "openvino", "onnxruntime"] = "auto"
+    threads: int | None = Field(None, ge=1, le=256, description="Threads of the encoder; all processors by default.")
+    max_batch: int = Field(8, ge=1, le=256)
+
+
+class Config(_Section):
+    """A whole configuration file."""
+
+    cameras: dict[CameraName, Camera] = Field(min_length=1)
+    publish: Publish = Publish()
+    inference: Inference = Inference()

@@ -1,0 +1,51 @@
+"""The continuity policy: what interrupts a camera's stream, and what that does to its memory."""
+
+from __future__ import annotations
+
+from enum import Enum
+
+from pipeline.capture.ring import FrameFlag
+from pipeline.config.schema import Action, Continuity
+
+
+class Cause(str, Enum):
+    """What can interrupt a session; each is a field of the configuration's `continuity` but start and non_finite."""
+
+    START = "start"
+    GAP = "gap"
+    RECONNECT = "reconnect"
+    SEEK = "seek"
+    RESOLUTION_CHANGE = "resolution_change"
+    FROZEN = "frozen"
+    SCENE_CUT = "scene_cut"
+    MODEL_CHANGE = "model_change"
+    OPERATOR = "operator"
+    NON_FINITE = "non_finite"
+
+
+_STRENGTH: tuple[Action, ...] = ("keep", "hold", "reset")
+
+
+def interruptions(flags: FrameFlag, gap_s: float, max_gap_s: float) -> list[Cause]:
+    """What happened between two frames `gap_s` of media time apart, by the flags that capture set on the second."""
+    causes = []
+    if FrameFlag.RESIZED in flags:
+        causes.append(Cause.RESOLUTION_CHANGE)
+    if FrameFlag.JUMPED in flags:
+        causes.append(Cause.SEEK)
+    if gap_s > max_gap_s:
+        causes.append(Cause.GAP)
+    if FrameFlag.CONNECTED in flags:
+        causes.append(Cause.RECONNECT)
+    return causes
+
+
+def judge(causes: list[Cause], policy: Continuity) -> tuple[Action, Cause | None]:
+    """The strongest action that the causes call for, and the first cause that calls for it: reset, hold, then keep."""
+    action: Action = "keep"
+    chosen: Cause | None = None
+    for cause in causes:
+        wanted = policy.action(cause.value)
+        if _STRENGTH.index(wanted) > _STRENGTH.index(action):
+            action, chosen = wanted, cause
+    return action, chosen

@@ -1,0 +1,169 @@
+"""A camera's sessions: unbroken runs of its recurrent state, from step outputs to clips and events."""
+
+from __future__ import annotations
+
+import uuid
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from engines.clips import Clip, ClipClock, Step, decide, sampling_cell
+from engines.events import EventChange, EventDetector
+from pipeline.capture.ring import FrameFlag, FrameHeader
+from pipeline.inference.continuity import Cause, interruptions, judge
+from pipeline.stream.messages import ClipSpan, Event, ModelInfo, Prediction, StateInfo
+
+if TYPE_CHECKING:
+    from engines.manifest import Manifest
+    from pipeline.config.schema import Continuity
+
+_DIGITS = 6
+
+
+@dataclass(frozen=True)
+class StepInput:
+    """What the recurrent step must be told of a frame: seconds since the last one, and whether memory is kept."""
+
+    dt_s: float
+    keep: bool
+
+
+class CameraMemory:
+    """What one camera remembers beside its state tensors: session, age, clips and events. Frames come in order."""
+
+    def __init__(self, camera: str, manifest: Manifest, model: ModelInfo, rate_hz: float, policy: Continuity) -> None:
+        self.camera = camera
+        self.resets = 0
+        self._manifest = manifest
+        self._model = model
+        self._rate_hz = rate_hz
+        self._policy = policy
+        self._last_s: float | None = None
+        self._broken = False
+        self._recent: deque[tuple[float, FrameHeader]] = deque()
+        self._begin(0.0, Cause.START)
+
+    @property
+    def session(self) -> str:
+        """The running session's id."""
+        return self._session
+
+    def advance(self, header: FrameHeader) -> tuple[StepInput, list[Event]]:
+        """Place the next frame: apply the continuity policy. Events of a session that ends here come along."""
+        now_s = header.media_ns / 1e9
+        nominal_s = 1 / self._rate_hz
+        if self._last_s is None:
+            self._begin(self._grid(now_s), Cause.START)
+            self._last_s = now_s
+            return StepInput(nominal_s, keep=False), []
+        gap_s = now_s - self._last_s
+        action, cause = judge(interruptions(header.flags, gap_s, self._policy.max_gap_s), self._policy)
+        if self._broken:
+            action, cause = "reset", Cause.NON_FINITE
+        self._last_s = now_s
+        if action == "reset" and cause is not None:
+            events = list(self.close(cause))
+            self._begin(self._grid(now_s), cause)
+            self.resets += 1
+            return StepInput(nominal_s, keep=False), events
+        if action == "hold":
+            # time stood still for the model: no clip spans the interruption
+            self._clock = self._new_clock(self._grid(now_s))
+            return StepInput(nominal_s, keep=True), []
+        return StepInput(gap_s, keep=True), []
+
+    def observe(
+        self, header: FrameHeader, step: StepInput, probabilities: npt.NDArray[np.float32], *, finite: bool
+    ) -> Iterator[Prediction | Event]:
+        """Take the step's class probabilities `[C]`; the predictions and events that they complete."""
+        self._broken = not finite
+        if not finite:
+            return
+        media_s = header.media_ns / 1e9
+        self._age_steps += 1
+        self._age_s += step.dt_s if step.keep else 0.0
+        self._recent.append((media_s, header))
+        for clip in self._clock.add(Step(media_s, probabilities)):
+            yield self._prediction(clip, header)
+            scores = tuple(float(p) for p in clip.probabilities)
+            for change in self._events.add(clip.end_s, scores):
+                yield self._event(change, header)
+        self._forget()
+
+    def close(self, cause: Cause | None = None) -> Iterator[Event]:
+        """End the session's open events."""
+        for change in self._events.close():
+            yield self._event(change, None, cause.value if cause else "stop")
+
+    def _begin(self, origin_s: float, cause: Cause) -> None:
+        self._session = uuid.uuid4().hex[:12]
+        self._reason = cause
+        self._age_steps, self._age_s = 0, 0.0
+        self._clock = self._new_clock(origin_s)
+        self._events = EventDetector(self._manifest.events, self._manifest.labels)
+        self._recent.clear()
+        self._broken = False
+
+    def _grid(self, media_s: float) -> float:
+        """Sessions begin on the sampling grid, so that clips hold whole sampling periods."""
+        return sampling_cell(media_s, self._rate_hz) / self._rate_hz
+
+    def _new_clock(self, origin_s: float) -> ClipClock:
+        return ClipClock(self._manifest.clip, self._rate_hz, origin_s)
+
+    def _forget(self) -> None:
+        newest_s = self._recent[-1][0]
+        while self._recent and newest_s - self._recent[0][0] > self._manifest.clip.length_s + 1.0:
+            self._recent.popleft()
+
+    def _prediction(self, clip: Clip, header: FrameHeader) -> Prediction:
+        inside = [h for media_s, h in self._recent if clip.first_media_s <= media_s <= clip.last_media_s]
+        rule = self._manifest.clip
+        scores = [round(float(p), _DIGITS) for p in clip.probabilities]
+        return Prediction(
+            camera=self.camera,
+            epoch=0,
+            seq=0,
+            session=self._session,
+            media_time=round(header.media_ns / 1e9, _DIGITS),
+            captured_at=header.captured_ns,
+            clip=ClipSpan(
+                index=clip.index,
+                start=round(clip.start_s, _DIGITS),
+                end=round(clip.end_s, _DIGITS),
+                frames=clip.frames,
+                dropped=sum(h.dropped for h in inside),
+                coverage=round(clip.coverage, _DIGITS),
+                fps_effective=round(clip.frames / rule.length_s, 3),
+            ),
+            model=self._model,
+            state=self._state(),
+            label=decide(clip, self._manifest.labels, rule.min_coverage),
+            scores=dict(zip(self._manifest.labels, scores, strict=True)),
+            damaged=any(FrameFlag.DAMAGED in h.flags for h in inside),
+        )
+
+    def _state(self) -> StateInfo:
+        warm = self._age_s + 1 / self._rate_hz >= self._manifest.warm_up_s
+        return StateInfo(self._age_steps, round(self._age_s, 3), warm, self._reason.value)
+
+    def _event(self, change: EventChange, header: FrameHeader | None, reason: str = "") -> Event:
+        return Event(
+            camera=self.camera,
+            epoch=0,
+            seq=0,
+            session=self._session,
+            media_time=round(header.media_ns / 1e9 if header else self._last_s or 0.0, _DIGITS),
+            captured_at=header.captured_ns if header else 0,
+            id=f"{self._session}-{change.number}",
+            type=change.phase,
+            label=change.label,
+            start=round(change.start_s, _DIGITS),
+            end=round(change.end_s, _DIGITS),
+            peak=round(change.peak, _DIGITS),
+            reason=reason,
+        )

@@ -1,0 +1,1 @@
+"""The prediction stream: messages, their publisher and their subscriber."""
