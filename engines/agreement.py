@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
+from dataclasses import replace
 
 from engines.bundle import ENCODER, MANIFEST, TEMPORAL, Bundle
 from engines.engine import Engine, TensorSpec
@@ -46,6 +47,11 @@ def check_temporal(bundle: Bundle, engine: Engine) -> None:
     _compare(bundle, TEMPORAL, "input", inputs, engine.inputs)
     _compare(bundle, TEMPORAL, "output", outputs, engine.outputs)
     _refuse_further(bundle, TEMPORAL, inputs, engine.inputs)
+    for tensor in engine.inputs:
+        if tensor.shape[0] is not None:
+            raise ModelError(
+                f"bundle {bundle.name}: {TEMPORAL} has the fixed batch {tensor.shape[0]}: export it with any batch"
+            )
 
 
 def check_state_map(manifest: Manifest) -> None:
@@ -63,7 +69,7 @@ def check_state_map(manifest: Manifest) -> None:
 
 
 def _compare(bundle: Bundle, file: str, side: str, expected: list[TensorSpec], found: Iterable[TensorSpec]) -> None:
-    graph = {spec.name: spec for spec in found}
+    graph = {spec.name: replace(spec, shape=_any_batch(spec.shape)) for spec in found}
     for spec in expected:
         tensor = graph.get(spec.name)
         if tensor is None:
@@ -75,6 +81,10 @@ def _compare(bundle: Bundle, file: str, side: str, expected: list[TensorSpec], f
             raise ModelError(
                 f"bundle {bundle.name}: {file} has the {side} {tensor}, {MANIFEST} says {spec}: export it again"
             )
+
+
+def _any_batch(shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+    return (None, *shape[1:]) if shape else shape  # the manifest says nothing of the batch
 
 
 def _refuse_further(bundle: Bundle, file: str, expected: list[TensorSpec], found: Iterable[TensorSpec]) -> None:

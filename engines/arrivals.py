@@ -16,7 +16,7 @@ _JITTER = 0.1  # of the views' own spread
 class CameraStream:
     """What one camera shows: features float32 `[T, *features]`, dt float32 `[T]` in seconds, fresh bool `[T]`.
 
-    Where `fresh` is true the camera's memory is to be dropped before the step.
+    Where `fresh` is true the camera's memory is to be dropped before the step, and its dt means nothing.
     """
 
     features: NDArray[np.float32]

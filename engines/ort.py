@@ -10,7 +10,7 @@ from onnxruntime.capi import onnxruntime_pybind11_state as _state
 
 from engines.engine import Array, EngineOptions, Feeds, TensorSpec
 from engines.errors import BackendError
-from engines.feeds import check_feeds
+from engines.feeds import check_batch, check_feeds
 
 _FAILURES = (
     _state.EPFail,
@@ -63,9 +63,12 @@ class OrtEngine:
         settings.add_session_config_entry("session.intra_op.allow_spinning", "0")
         settings.log_severity_level = _FATAL
         try:
-            return cls(ort.InferenceSession(model, settings, providers=["CPUExecutionProvider"]), options)
+            session = ort.InferenceSession(model, settings, providers=["CPUExecutionProvider"])
         except _FAILURES as error:
             raise BackendError(f"ONNX Runtime cannot load {options.name}: {_one_line(error)}") from error
+        for node in session.get_inputs():
+            check_batch(options, node.shape[0] if isinstance(node.shape[0], int) else None)
+        return cls(session, options)
 
     def run(self, feeds: Feeds) -> dict[str, Array]:
         """See `Engine.run`."""

@@ -65,7 +65,7 @@ class Temporal:
             rows: N rows of the pool, in use and all different.
             features: float32 `[N, *features]`, what the encoder made of each camera's frame.
             dt: N times in seconds since each camera's last step.
-            keep: N truth values; where it is false the row starts afresh.
+            keep: N truth values; where it is false the row starts afresh, and its dt counts as `1 / fps`.
 
         Raises:
             ValueError: a row is not in use or comes twice.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from itertools import combinations
 from typing import TypeAlias
 
@@ -23,15 +24,20 @@ Run: TypeAlias = Callable[[Feeds], dict[str, Array]]
 Moment: TypeAlias = tuple[int, int]  # camera, step
 
 
-def run_alone(run: Run, manifest: Manifest, stream: CameraStream) -> Answers:
-    """One camera, one step at a time, its state kept in a plain dictionary: shares nothing with the pool."""
+def run_alone(run: Run, manifest: Manifest, stream: CameraStream, *, forget: bool = False) -> Answers:
+    """One camera, one step at a time, its state kept in a plain dictionary: shares nothing with the pool.
+
+    A fresh start is zero state and the nominal dt here, and `keep` 0 in the pool: the graph must make them equal.
+    With `forget` every step starts from zero state, which is wrong on purpose.
+    """
     always = np.ones(1, np.float32)
+    dt = np.where(stream.fresh, 1 / manifest.input.fps, stream.dt).astype(np.float32)
     state = _zero_state(manifest)
     prob, logits = [], []
     for t in range(len(stream)):
-        if stream.fresh[t]:
+        if stream.fresh[t] or forget:
             state = _zero_state(manifest)
-        outputs = run({FEATURES: stream.features[t : t + 1], DT: stream.dt[t : t + 1], KEEP: always, **state})
+        outputs = run({FEATURES: stream.features[t : t + 1], DT: dt[t : t + 1], KEEP: always, **state})
         state = {each.input: outputs[each.output] for each in manifest.state}
         prob.append(outputs[PROB][0])
         logits.append(outputs[LOGITS][0])
@@ -71,6 +77,10 @@ def check_streams(name: str, temporal: Temporal, traffic: Arrivals, alone: Seque
 def check_poison(name: str, temporal: Temporal, traffic: Arrivals, run: Run, manifest: Manifest) -> Check:
     """One camera sends NaN once: the others must not notice, and it must start afresh."""
     step = len(traffic.streams[0]) // 2
+    # the row is zeroed, not started by `keep`, so its next step looks at its dt: make that the one of a fresh start
+    dt = traffic.streams[0].dt.copy()
+    dt[step + 1 : step + 2] = 1 / manifest.input.fps
+    traffic = replace(traffic, streams=(replace(traffic.streams[0], dt=dt), *traffic.streams[1:]))
     together, ok_right = run_together(temporal, traffic, poison=(0, step))
     row = Row("one camera sends NaN", name, f"each alone on {name}")
     if not ok_right:
@@ -112,8 +122,7 @@ def controls(name: str, run: Run, manifest: Manifest, traffic: Arrivals, alone: 
     exchanged = CameraStream(other.features[: len(stream)], stream.dt, stream.fresh)
     wrong = {"control: another camera's features": run_alone(run, manifest, exchanged)}
     if manifest.state:
-        forgetful = CameraStream(stream.features, stream.dt, np.ones_like(stream.fresh))
-        wrong["control: state dropped at each step"] = run_alone(run, manifest, forgetful)
+        wrong["control: state dropped at each step"] = run_alone(run, manifest, stream, forget=True)
     for swapped, pair in _swaps(manifest):
         wrong[f"control: {pair} swapped"] = run_alone(run, swapped, stream)
     rows = {check: Row(check, name, f"alone on {name}", must_differ=True) for check in wrong}

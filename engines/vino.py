@@ -6,7 +6,7 @@ import openvino as ov
 
 from engines.engine import Array, EngineOptions, Feeds, TensorSpec
 from engines.errors import BackendError
-from engines.feeds import check_feeds
+from engines.feeds import check_batch, check_feeds
 
 _OUTPUT_SUFFIX = "/sink_port_0"  # OpenVINO calls the result node of ONNX output `x` `x/sink_port_0`
 _NOISE = ("Exception from", "Check '", "FrontEnd API", "Model wasn't", "Summary:", "To facilitate", "While validating")
@@ -41,7 +41,7 @@ class OpenVinoEngine:
             core = ov.Core()
             graph = core.read_model(model)
             if options.batch is not None:
-                _fix_batch(graph, options.batch)
+                _fix_batch(graph, options)
             return cls(core.compile_model(graph, cls.device, properties), options)
         except RuntimeError as error:
             raise BackendError(f"OpenVINO cannot load {options.name}: {_reason(error)}") from error
@@ -81,15 +81,12 @@ class OpenVinoEngine:
         self._requests.clear()
 
 
-def _fix_batch(graph: ov.Model, batch: int) -> None:
+def _fix_batch(graph: ov.Model, options: EngineOptions) -> None:
     shapes = {}
     for port in graph.inputs:
         shape = port.partial_shape
-        if shape[0].is_static and shape[0].get_length() != batch:
-            raise BackendError(
-                f"{port.node.friendly_name} has the fixed batch {shape[0]}: export it with a dynamic batch"
-            )
-        shape[0] = batch
+        check_batch(options, shape[0].get_length() if shape[0].is_static else None)
+        shape[0] = options.batch
         shapes[port] = shape
     graph.reshape(shapes)
 

@@ -16,7 +16,8 @@ from onnx import TensorProto, helper, numpy_helper
 from engines.bundle import Bundle, load_bundle
 from engines.manifest import SCHEMA, FrameInput, Manifest, StateTensor, dump_manifest
 
-HEIGHT, WIDTH, FEATURES, HIDDEN, LABELS = 6, 8, 5, 4, ("idle", "passing", "left_behind")
+HEIGHT, WIDTH, FPS, FEATURES, HIDDEN = 6, 8, 8.0, 5, 4
+LABELS = ("idle", "passing", "left_behind")
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,8 @@ class Graphs:
             helper.make_node("Greater", ["keep_column", "zero"], ["kept"]),
             helper.make_node("Where", ["kept", "h_in", "zero"], ["h_0"]),
             helper.make_node("Where", ["kept", "c_in", "zero"], ["c_0"]),
-            helper.make_node("Unsqueeze", ["dt", "one_axis"], ["dt_column"]),
+            helper.make_node("Unsqueeze", ["dt", "one_axis"], ["dt_given"]),
+            helper.make_node("Where", ["kept", "dt_given", "nominal"], ["dt_column"]),
             helper.make_node("Concat", ["features", "dt_column", "h_0"], ["x"], axis=1),
             helper.make_node("Gemm", ["x", "weight", "bias"], ["gates"]),
             helper.make_node("Split", ["gates"], ["i", "f", "g", "o"], axis=1, num_outputs=4),
@@ -82,6 +84,7 @@ class Graphs:
         weights = {
             "one_axis": np.array([1]),
             "zero": np.zeros((1, 1), np.float32),
+            "nominal": np.full((1, 1), 1 / FPS, np.float32),
             "always": np.ones((1, 1), np.bool_),
             "weight": (gain * rng.normal(size=(FEATURES + 1 + HIDDEN, 4 * HIDDEN))).astype(np.float32),
             "bias": rng.normal(size=4 * HIDDEN).astype(np.float32),
@@ -130,7 +133,7 @@ def manifest() -> Manifest:
         version="1",
         family="cnn_lstm",
         labels=LABELS,
-        input=FrameInput(HEIGHT, WIDTH, 8.0),
+        input=FrameInput(HEIGHT, WIDTH, FPS),
         features=(FEATURES,),
         state=(StateTensor("h", "h_next", (HIDDEN,)), StateTensor("c", "c_next", (HIDDEN,))),
         files={},
@@ -139,7 +142,7 @@ def manifest() -> Manifest:
 
 @pytest.fixture(scope="session")
 def write_bundle(graphs: Graphs, manifest: Manifest) -> WriteBundle:
-    """`write_bundle(folder, encoder=..., temporal=..., files=..., **manifest fields)` writes a bundle and gives its folder."""
+    """`write_bundle(folder, encoder=..., temporal=..., files=..., **manifest fields)` gives the folder it wrote."""
 
     def write(
         folder: Path,

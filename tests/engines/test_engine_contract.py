@@ -1,4 +1,4 @@
-"""Every back end keeps the `Engine` contract: specs, named tensors, owned results, requests in flight, clear refusals."""
+"""Every back end keeps the `Engine` contract: specs, named tensors, owned results, requests, clear refusals."""
 
 from __future__ import annotations
 
