@@ -46,6 +46,10 @@ def parse_url(url: str) -> StreamUrl:
         raise SourceError(f"the URL should begin with one of {allowed} and name a host")
     if any(ord(letter) <= 32 for letter in parts.path + parts.query + host):
         raise SourceError("the URL holds a space or control character: percent-encode it")
+    if parts.username is None and port is not None and "@" in parts.path + parts.query + parts.fragment:
+        raise SourceError(
+            "the URL has an @ after its path begins: percent-encode / ? # and @ in user name and password"
+        )
     target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     credentials = None
     if parts.username is not None:
