@@ -6,21 +6,9 @@ import importlib.util
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from engines.engine import Engine, EngineOptions, load_class
+from engines.engine import Backend, Engine, EngineOptions, load_class
 from engines.errors import BackendError, MissingExtraError
-from engines.probe import Probe, probe
-
-
-@dataclass(frozen=True)
-class Backend:
-    """One row of the table: where the class is, and what must be installed for it."""
-
-    title: str
-    target: str  # import string, module:class
-    package: str  # import name of what it needs
-    extra: str  # the extra of vidpipe that brings it; empty: a plain install does
-    may_crash: bool = False  # compiling can kill the process, so try it in a child first
-
+from engines.probe import probe
 
 BACKENDS: dict[str, Backend] = {
     "openvino": Backend("OpenVINO", "engines.vino:OpenVinoEngine", "openvino", "", may_crash=True),
@@ -86,6 +74,6 @@ def open_engines(model: bytes, backend: str, options: Sequence[EngineOptions]) -
 def _open_all(model: bytes, name: str, options: Sequence[EngineOptions]) -> tuple[Engine, ...]:
     backend = BACKENDS[name]
     if backend.may_crash:
-        probe(Probe(name, backend.title, backend.target, backend.package), model, options)
+        probe(backend, model, options)
     engine_class = load_class(backend.title, backend.target)
     return tuple(engine_class.open(model, each) for each in options)

@@ -88,6 +88,17 @@ class Engine(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class Backend:
+    """A row of the back-end table: where the class is, and what must be installed for it."""
+
+    title: str
+    target: str  # import string, module:class
+    package: str  # what it needs, by the name that is both imported and installed
+    extra: str  # the extra of vidpipe that brings it; empty: a plain install does
+    may_crash: bool = False  # compiling can kill the process, so try it in a child first
+
+
 class EngineClass(Protocol):
     """What a row of the back-end table points at."""
 

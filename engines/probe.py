@@ -15,57 +15,52 @@ import signal
 import subprocess
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 
 from engines.cache import cache_folder, recall, remember
-from engines.engine import Array, EngineOptions, load_class
+from engines.engine import Array, Backend, EngineOptions, load_class
 from engines.errors import BackendError
 
 _log = logging.getLogger("vidpipe.engines")
 _TIMEOUT_S = 300.0
 _CHILD = "import sys; sys.path[0] = {root!r}; from engines.probe import child; child()"
 _GOOD = "good"
+# what the model and the back end did; a SIGKILL or SIGTERM comes from outside and says nothing of them
+_LASTING = tuple(f"crashed ({name})" for name in ("SIGSEGV", "SIGILL", "SIGBUS", "SIGFPE", "SIGABRT"))
 
 
-@dataclass(frozen=True)
-class Probe:
-    """The back end to try."""
-
-    backend: str
-    title: str
-    target: str
-    package: str
-
-
-def probe(which: Probe, model: bytes, options: Sequence[EngineOptions]) -> None:
+def probe(backend: Backend, model: bytes, options: Sequence[EngineOptions]) -> None:
     """Compile and run `model` once per options in a child process, unless an earlier run of vidpipe did.
 
     Raises:
         BackendError: the child crashed or hung, now or in the run that is remembered.
     """
     folder = cache_folder() / "probes"
-    keys = [_key(which, model, each) for each in options]
+    keys = [_key(backend, model, each) for each in options]
     verdicts = [recall(folder, key) for key in keys]
     unknown = [i for i, verdict in enumerate(verdicts) if verdict is None]
     if unknown:
-        _log.info("trying %s with %s for the first time", options[0].name, which.title)
-        found = _try(which, model, [options[i] for i in unknown])
+        _log.info("trying %s with %s for the first time", options[0].name, backend.title)
+        found = _try(backend, model, [options[i] for i in unknown])
         for i, verdict in zip(unknown, found, strict=False):
             verdicts[i] = verdict
-            remember(folder, keys[i], verdict)
+            if verdict == _GOOD or verdict in _LASTING:
+                remember(folder, keys[i], verdict)
     for known in verdicts:
         if known not in (None, _GOOD):
-            name, release = options[0].name, version(which.package)
-            raise BackendError(f"{which.title} {release} {known} on {name} here: use another back end or version of it")
+            name, release = options[0].name, version(backend.package)
+            raise BackendError(
+                f"{backend.title} {release} {known} on {name} here: use another back end or version of it"
+            )
 
 
-def _key(which: Probe, model: bytes, options: EngineOptions) -> str:
+def _key(backend: Backend, model: bytes, options: EngineOptions) -> str:
     shape = {name: value for name, value in asdict(options).items() if name != "name"}
-    facts = [hashlib.sha256(model).hexdigest(), which.backend, version(which.package), shape, _cpu()]
+    facts = [hashlib.sha256(model).hexdigest(), backend.target, version(backend.package), shape, _cpu()]
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
 
 
@@ -78,9 +73,9 @@ def _cpu() -> str:
     return "\n".join(sorted(line for line in lines if line.startswith(("model name", "flags", "Features"))))
 
 
-def _try(which: Probe, model: bytes, options: Sequence[EngineOptions]) -> list[str]:
+def _try(backend: Backend, model: bytes, options: Sequence[EngineOptions]) -> list[str]:
     """One verdict per options up to the first crash; the child says `good` after each that it survived."""
-    task = json.dumps({"target": which.target, "title": which.title, "options": [asdict(each) for each in options]})
+    task = json.dumps({"target": backend.target, "title": backend.title, "options": [asdict(each) for each in options]})
     command = [sys.executable, "-c", _CHILD.format(root=str(Path(__file__).parents[1]))]
     environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1"}
     try:
@@ -94,6 +89,8 @@ def _try(which: Probe, model: bytes, options: Sequence[EngineOptions]) -> list[s
         )
     except subprocess.TimeoutExpired as error:
         return [*_survived(error.stdout or b""), f"hung for {_TIMEOUT_S:.0f} s"]
+    except OSError:
+        return []  # no child could be started
     survived = _survived(done.stdout)
     if done.returncode < 0:
         return [*survived, f"crashed ({signal.Signals(-done.returncode).name})"]
