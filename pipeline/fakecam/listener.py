@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import ssl
 import threading
 from collections.abc import Callable, Mapping
@@ -44,7 +45,8 @@ class Listener:
             server = self._loop.run_until_complete(asyncio.start_server(self._serve, host, port, ssl=tls))
         except OSError as error:
             self._loop.close()
-            reason = (error.strerror or str(error)).lower()
+            number = error.errno or 0  # below 0 for a failed name look-up
+            reason = (os.strerror(number) if number > 0 else error.strerror or str(error)).lower()
             raise SourceError(f"a camera cannot be served at {host}:{port}: {reason}; choose another port") from error
         self._server = server
         self._thread.start()

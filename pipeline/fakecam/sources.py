@@ -13,24 +13,24 @@ from pipeline.fakecam.media import Encoding, Media
 
 def open_media(
     source: str,
+    cameras: int = 1,
     *,
     size: tuple[int, int] | None = None,
     frame_rate: float | None = None,
     bitrate: int | None = None,
     loop: bool = True,
-    seed_offset: int = 0,
-) -> Media:
-    """The media of a source.
+) -> list[Media]:
+    """The media of one or several cameras that show the same file, or scenes with seeds that count up.
 
     A file that is H.264 without B frames is sent as it is, unless size, rate or bitrate are asked for.
 
     Args:
         source: `scene://`, `scene://?seed=N` or the path of a video file.
+        cameras: how many media to give.
         size: width and height in pixels; by default 640x360 for a scene, the file's own for a file.
         frame_rate: frames/s; by default 15 for a scene, the file's own for a file.
         bitrate: bits/s; by default as many as a steady quality needs.
         loop: a file begins again at its end; a scene has none.
-        seed_offset: added to a scene's seed, so that several cameras show different scenes.
 
     Raises:
         MissingExtraError: PyAV is not installed.
@@ -40,10 +40,10 @@ def open_media(
         raise MissingExtraError("vidpipe fakecam", "av", "fakecam")
     asked = Encoding(*(size or (640, 360)), frame_rate or 15.0, bitrate)
     if source.startswith("scene:"):
-        return _scene(_seed(source) + seed_offset, asked)
+        return [_scene(_seed(source) + offset, asked) for offset in range(cameras)]
     if "://" in source:
         raise SourceError("a fake camera serves scene:// or a video file, no other URL")
-    return _file(Path(source), asked, size=size, frame_rate=frame_rate, loop=loop)
+    return [_file(Path(source), asked, size=size, frame_rate=frame_rate, loop=loop)] * cameras
 
 
 def _seed(source: str) -> int:

@@ -1,0 +1,153 @@
+"""`vidpipe fakecam`: serves the test scene or a video file as a real RTSP camera."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import Enum
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from engines.errors import ConfigError
+
+if TYPE_CHECKING:
+    from pipeline.fakecam import FakeCameraServer, Media
+    from pipeline.rtsp.auth import Guard
+
+
+class Authentication(str, Enum):
+    """How clients prove the password."""
+
+    BASIC = "basic"
+    DIGEST = "digest"
+
+
+class Start(str, Enum):
+    """Where a client's stream begins."""
+
+    LIVE = "live"
+    ON_CONNECT = "on_connect"
+
+
+def fakecam(
+    source: Annotated[str, typer.Argument(help="scene://, scene://?seed=N or a video file.")] = "scene://",
+    host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 lets other machines in.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 takes a free one.")] = 8554,
+    path: Annotated[str, typer.Option(help="Path of the camera in its URL.")] = "camera0",
+    cameras: Annotated[int, typer.Option(min=1, max=256, help="Serve so many: camera0, camera1, ...")] = 1,
+    size: Annotated[str | None, typer.Option(metavar="WxH", help="Picture size; else 640x360 or the file's.")] = None,
+    fps: Annotated[float | None, typer.Option(help="Frames a second; else 15 or the file's.")] = None,
+    bitrate: Annotated[
+        int | None, typer.Option(min=16, metavar="KBIT", help="Kilobits a second; else by quality.")
+    ] = None,
+    start: Annotated[
+        Start, typer.Option(help="live: one clock for all clients; on_connect: each client begins at time 0.")
+    ] = Start.LIVE,
+    loop: Annotated[bool, typer.Option("--loop/--no-loop", help="Begin a file again at its end.")] = True,
+    user: Annotated[str | None, typer.Option(help="Ask clients for this user name.")] = None,
+    password_env: Annotated[
+        str | None, typer.Option(metavar="VARIABLE", help="Environment variable that holds the password.")
+    ] = None,
+    auth: Annotated[Authentication, typer.Option(help="How to ask for it.")] = Authentication.DIGEST,
+    duration: Annotated[float | None, typer.Option(min=0.1, metavar="SECONDS", help="Stop after this long.")] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print the cameras as one line of JSON.")] = False,
+) -> None:
+    """Serve the test scene or a video file as an RTSP camera: H.264 over TCP or UDP, for any number of clients.
+
+    Needs PyAV, which comes with vidpipe's extra `fakecam`.
+
+    Example: vidpipe fakecam scene://?seed=7 --cameras 4
+    """
+    import msgspec
+
+    from pipeline.cli.log import log_to_stderr
+    from pipeline.fakecam import FakeCameraServer, open_media
+
+    log_to_stderr()
+    guard = _guard(user, password_env, auth)
+    rate = None if bitrate is None else 1000 * bitrate
+    several = open_media(source, cameras, size=_shape(size), frame_rate=fps, bitrate=rate, loop=loop)
+    media = dict(zip(_paths(path, cameras), several, strict=True))
+    with (
+        _stop_signals() as stopped,
+        FakeCameraServer(media, host=host, port=port, start=start.value, guard=guard) as server,
+    ):
+        if json:
+            typer.echo(msgspec.json.encode({"cameras": _facts(server, media)}).decode())
+        else:
+            typer.echo(_explanation(server, media, user, password_env))
+        sys.stdout.flush()
+        stopped.wait(duration)
+
+
+def _guard(user: str | None, password_env: str | None, auth: Authentication) -> Guard | None:
+    from pipeline.rtsp.auth import Credentials, Guard
+
+    if user is None and password_env is None:
+        return None
+    if not user or not password_env:
+        raise ConfigError("--user and --password-env belong together: name a user and the variable with the password")
+    password = os.environ.get(password_env)
+    if not password:
+        raise ConfigError(f"--password-env names {password_env}, which is not set: put the password there")
+    return Guard(Credentials(user, password), auth.value)
+
+
+def _paths(path: str, cameras: int) -> list[str]:
+    path = path.strip("/")
+    if not re.fullmatch(r"[\w.-]+(/[\w.-]+)*", path, re.ASCII):
+        raise ConfigError(f"--path is {path!r}; it may hold letters, digits, '.', '-', '_' and '/'")
+    return [path] if cameras == 1 else [f"{path.rstrip('0123456789')}{number}" for number in range(cameras)]
+
+
+def _shape(size: str | None) -> tuple[int, int] | None:
+    match = re.fullmatch(r"(\d{1,5})[xX](\d{1,5})", size) if size else None
+    if size and match is None:
+        raise ConfigError(f"--size is {size!r}; write width and height in pixels, such as 640x360")
+    return (int(match[1]), int(match[2])) if match else None
+
+
+def _facts(server: FakeCameraServer, media: dict[str, Media]) -> list[dict[str, object]]:
+    pictures = {path: one.format for path, one in media.items()}
+    return [
+        {"path": path, "url": url, "width": shown.width, "height": shown.height, "fps": shown.frame_rate}
+        for (path, url), shown in zip(server.urls.items(), pictures.values(), strict=True)
+    ]
+
+
+def _explanation(server: FakeCameraServer, media: dict[str, Media], user: str | None, variable: str | None) -> str:
+    shown = next(iter(media.values())).format
+    login = f"{user}:${{{variable}}}@" if user else ""
+    sources = {path: url.replace("://", f"://{login}", 1) for path, url in server.urls.items()}
+    return "\n".join(
+        [
+            f"serving H.264, {shown.width}x{shown.height} at {shown.frame_rate:g} frames/s, over TCP and UDP:",
+            *(f"  {url}" for url in server.urls.values()),
+            "to read it with vidpipe, put this into vidpipe.yaml:",
+            "  cameras:",
+            *(
+                f"    {path.replace('/', '-')}: {{source: '{source}', model: scene}}"
+                for path, source in sources.items()
+            ),
+            "Ctrl-C ends it.",
+        ]
+    )
+
+
+@contextmanager
+def _stop_signals() -> Iterator[threading.Event]:
+    """An event that Ctrl-C and SIGTERM set, in place of what they do otherwise."""
+    stopped = threading.Event()
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = [signal.signal(number, lambda *_: stopped.set()) for number in numbers]
+    try:
+        yield stopped
+    finally:
+        for number, handler in zip(numbers, before, strict=True):
+            signal.signal(number, handler)
