@@ -111,6 +111,11 @@ class CnnLstm(StreamModel):
         evidence = torch.unflatten(self.evidence(places), 0, (batch, steps))
         return self.head(out), evidence, (place_h, place_c, last_h[0], last_c[0])
 
+    def maps(self, frames: Tensor) -> Tensor:
+        """Logits of the encoder's maps, `[N, 4, rows, columns]`, which training compares with the truth."""
+        assert isinstance(self.encoder, MapEncoder)
+        return self.encoder.logits(frames)
+
     def _maps(self, features: Tensor) -> Tensor:
         return torch.unflatten(features, 1, (len(MAPS), *self.grid))
 

@@ -1,0 +1,1 @@
+"""Training: a recipe becomes a bundle, in stages that survive being stopped."""

@@ -1,0 +1,87 @@
+"""Stage 2: the recurrent part learns in hundreds of lanes by truncated backpropagation through time.
+
+State is carried from chunk to chunk and cut off from the gradient; a lane starts from zero with each new scene and, at
+random, in between, so that starting up stays trained.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from engines.families.cnn_lstm import EVIDENCE, CnnLstm
+from engines.families.contract import State
+from engines.training.lanes import Chunk, Lane, Walk
+from engines.training.progress import Reporter
+from engines.training.recipe import Memory
+from engines.training.schedule import cosine
+
+EVIDENCE_SHARE = 0.5
+RARE_EVIDENCE = 4.0
+
+
+def memory_parameters(model: CnnLstm) -> list[torch.nn.Parameter]:
+    """All parameters but the encoder's."""
+    return [value for name, value in model.named_parameters() if not name.startswith("encoder.")]
+
+
+def train_memory(
+    model: CnnLstm,
+    scenes: Sequence[Lane],
+    settings: Memory,
+    seed: int,
+    *,
+    optimizer: torch.optim.Optimizer,
+    first_epoch: int,
+    after_epoch: Callable[[int], None],
+    news: Reporter,
+) -> None:
+    """Train all but the encoder from `first_epoch` on; each epoch depends on the seed and its number alone."""
+    model.train()
+    for epoch in range(first_epoch, settings.epochs):
+        walk = Walk(scenes, settings, model.grid, model.fps, np.random.default_rng([seed, 22, epoch]))
+        state = model.init_state(settings.lanes)
+        right = 0.5
+        for index in range(walk.chunks):
+            rate = cosine(settings.learning_rate, epoch * walk.chunks + index, settings.epochs * walk.chunks)
+            loss, accuracy, state = _learn(
+                model, optimizer, walk.next(), state, rate=rate, clip_norm=settings.clip_norm
+            )
+            right += 0.05 * (accuracy - right)
+            news.advance(1, f"loss {loss:.3f}, right {right:.3f}")
+        after_epoch(epoch + 1)
+
+
+def _learn(
+    model: CnnLstm, optimizer: torch.optim.Optimizer, chunk: Chunk, state: State, *, rate: float, clip_norm: float
+) -> tuple[float, float, State]:
+    for group in optimizer.param_groups:
+        group["lr"] = rate
+    fresh = torch.from_numpy(chunk.fresh)
+    state = tuple(torch.where(fresh.reshape(-1, *[1] * (s.dim() - 1)), torch.zeros_like(s), s) for s in state)
+    logits, evidence, state = model.explain(torch.from_numpy(chunk.features), torch.from_numpy(chunk.dt), state)
+    labels, weight = torch.from_numpy(chunk.labels), torch.from_numpy(chunk.weight)
+    each = functional.cross_entropy(logits.flatten(0, 1), labels.flatten(), reduction="none")
+    loss = (each * weight.flatten()).sum() / weight.sum() + EVIDENCE_SHARE * _evidence_loss(evidence, chunk)
+    optimizer.zero_grad()
+    loss.backward()  # type: ignore[no-untyped-call]
+    torch.nn.utils.clip_grad_norm_(memory_parameters(model), clip_norm)
+    optimizer.step()
+    sure = weight >= 1.0
+    right = (logits.argmax(2) == labels)[sure].float().mean()
+    return float(loss.detach()), float(right), tuple(s.detach() for s in state)
+
+
+def _evidence_loss(evidence: Tensor, chunk: Chunk) -> Tensor:
+    """How badly the cells know what memory should know; only of lanes that were watched from the start."""
+    bits = torch.from_numpy(np.ascontiguousarray(chunk.evidence))[:, :, None]
+    masks = torch.tensor([1 << bit for bit in range(len(EVIDENCE))], dtype=torch.uint8)[:, None, None]
+    target = (bits & masks).ne(0).float()
+    weight = (1.0 + RARE_EVIDENCE * target) * torch.from_numpy(chunk.knows)[:, None, None, None, None]
+    each = functional.binary_cross_entropy_with_logits(evidence, target, reduction="none")
+    # a cell is one of many: the sum over the grid keeps its gradient from drowning in the mean
+    return (each * weight).sum((2, 3, 4)).mean() / 16.0
