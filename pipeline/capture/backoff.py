@@ -1,4 +1,4 @@
-"""Waiting before a reconnect: exponential with jitter, forgotten after a healthy while, slow after a refused password."""
+"""Waiting before a reconnect: exponential with jitter, forgotten after a healthy while, slow after a refusal."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A capture process: one connection to one camera, from opening it to its end. Started by `pipeline.capture.process`."""
+"""A capture process: one connection to one camera, from opening it to its end; `pipeline.capture.process` starts it."""
 
 from __future__ import annotations
 

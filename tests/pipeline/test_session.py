@@ -1,0 +1,144 @@
+"""Sessions: what interruptions do to memory, what a clip reports, how long a model is cold."""
+
+import numpy as np
+import pytest
+
+from engines.manifest import ClipRule, EventRule, FrameInput, Manifest
+from pipeline.capture.ring import FrameFlag, FrameHeader
+from pipeline.config.schema import Continuity
+from pipeline.inference.continuity import Cause, interruptions, judge
+from pipeline.inference.session import CameraMemory
+from pipeline.stream.messages import Event, ModelInfo, Prediction
+
+MANIFEST = Manifest(
+    schema="vidpipe.bundle/1",
+    name="m",
+    version="1",
+    family="f",
+    labels=("idle", "fall"),
+    input=FrameInput(8, 8, 5.0),
+    features=(4,),
+    state=(),
+    files={},
+    clip=ClipRule(),
+    events={"fall": EventRule()},
+    warm_up_s=3.0,
+)
+CALM = np.array([0.9, 0.1], np.float32)
+FALL = np.array([0.1, 0.9], np.float32)
+
+
+def memory(**policy) -> CameraMemory:
+    model = ModelInfo("m", "1", "sha", "openvino", "f32")
+    return CameraMemory("camera0", MANIFEST, model, 5.0, Continuity(**policy))
+
+
+def header(media_s: float, flags: FrameFlag = FrameFlag(0), dropped: int = 0) -> FrameHeader:
+    return FrameHeader(0, round(media_s * 1e9), 1_000, 0, 0, dropped, flags)
+
+
+def feed(camera: CameraMemory, media_s: float, scores=CALM, flags=FrameFlag(0), dropped=0, finite=True):
+    head = header(media_s, flags, dropped)
+    step, ended = camera.advance(head)
+    return step, ended + list(camera.observe(head, step, scores, finite=finite))
+
+
+def run(camera: CameraMemory, start_s: float, seconds: float, scores=CALM) -> list:
+    return [m for i in range(int(seconds * 5)) for m in feed(camera, start_s + i / 5, scores)[1]]
+
+
+def test_the_first_frame_starts_afresh_and_the_next_ones_carry_on():
+    camera = memory()
+    first, _ = feed(camera, 7.0, flags=FrameFlag.CONNECTED)
+    second, _ = feed(camera, 7.4)
+    assert (first.keep, first.dt_s) == (False, pytest.approx(0.2))
+    assert (second.keep, second.dt_s) == (True, pytest.approx(0.4))
+
+
+def test_a_clip_tells_its_span_its_state_and_what_was_lost():
+    camera = memory()
+    messages = [m for i in range(10) for m in feed(camera, 100.0 + i / 5, dropped=1 if i in (3, 4) else 0)[1]]
+    (clip,) = messages
+    assert isinstance(clip, Prediction)
+    assert (clip.clip.start, clip.clip.end, clip.clip.frames, clip.clip.dropped) == (100.0, 102.0, 10, 2)
+    assert (clip.label, clip.scores) == ("idle", {"idle": 0.9, "fall": 0.1})
+    assert (clip.state.age_steps, clip.state.age_s, clip.state.reset_reason) == (10, 1.8, "start")
+    assert clip.media_time == 101.8
+
+
+def test_a_cold_model_is_marked_until_its_warm_up_has_passed():
+    warm = [m.state.warm for m in run(memory(), 0.0, 5.0)]
+    assert warm == [False, True, True, True]
+
+
+@pytest.mark.parametrize(
+    ("gap_s", "flags", "policy", "kept", "reason"),
+    [
+        (1.9, FrameFlag(0), {}, True, "start"),
+        (2.5, FrameFlag(0), {}, False, "gap"),
+        (2.5, FrameFlag(0), {"gap": "keep"}, True, "start"),
+        (2.5, FrameFlag(0), {"max_gap_s": 3.0}, True, "start"),
+        (1.0, FrameFlag.CONNECTED, {}, True, "start"),
+        (1.0, FrameFlag.CONNECTED, {"reconnect": "reset"}, False, "reconnect"),
+        (9.0, FrameFlag.CONNECTED, {}, False, "gap"),
+        (0.2, FrameFlag.JUMPED, {}, False, "seek"),
+        (0.2, FrameFlag.JUMPED, {"seek": "keep"}, True, "start"),
+        (0.2, FrameFlag.RESIZED, {}, False, "resolution_change"),
+        (0.2, FrameFlag.RESIZED, {"resolution_change": "keep"}, True, "start"),
+        (0.2, FrameFlag.DAMAGED, {}, True, "start"),
+    ],
+)
+def test_each_interruption_does_what_the_policy_says(gap_s, flags, policy, kept, reason):
+    camera = memory(**policy)
+    run(camera, 0.0, 3.0)
+    before = camera.session
+    step, _ = feed(camera, 2.8 + gap_s, flags=flags)
+    assert step.keep is kept
+    assert step.dt_s == pytest.approx(gap_s if kept else 0.2)
+    assert (camera.session == before) is kept
+    assert camera.resets == (0 if kept else 1)
+    clips = [m for m in run(camera, 3.0 + gap_s, 4.0) if isinstance(m, Prediction)]
+    assert clips[-1].state.reset_reason == reason
+
+
+def test_hold_stops_the_models_time_and_keeps_its_memory():
+    camera = memory(gap="hold")
+    run(camera, 0.0, 3.0)
+    before = camera.session
+    step, _ = feed(camera, 60.0)
+    assert (step.keep, step.dt_s) == (True, pytest.approx(0.2))
+    assert camera.session == before
+    clips = [m for m in run(camera, 60.2, 3.0) if isinstance(m, Prediction)]
+    assert clips[0].clip.start == 60.0, "no clip spans the interruption"
+    assert clips[0].state.age_steps > 15
+
+
+def test_a_reset_ends_the_session_and_its_events():
+    camera = memory()
+    begun = [m for m in run(camera, 0.0, 3.0, FALL) if isinstance(m, Event)]
+    _, said = feed(camera, 30.0)
+    ended = [m for m in said if isinstance(m, Event)]
+    assert [m.type for m in begun] == ["begin", "update"]
+    assert [(m.type, m.id, m.reason) for m in ended] == [("end", begun[0].id, "gap")]
+
+
+def test_a_row_that_went_non_finite_is_reset_and_says_nothing():
+    camera = memory()
+    run(camera, 0.0, 1.8)
+    nothing = np.full(2, np.nan, np.float32)
+    _, said = feed(camera, 1.8, nothing, finite=False)
+    assert said == []
+    step, _ = feed(camera, 2.0)
+    assert (step.keep, camera.resets) == (False, 1)
+    clips = [m for m in run(camera, 2.2, 4.0) if isinstance(m, Prediction)]
+    assert {m.state.reset_reason for m in clips} == {"non_finite"}
+    assert all(np.isfinite(list(m.scores.values())).all() for m in clips)
+
+
+def test_reset_is_stronger_than_hold_and_hold_than_keep():
+    causes = interruptions(FrameFlag.CONNECTED | FrameFlag.JUMPED | FrameFlag.RESIZED, 10.0, 2.0)
+    assert causes == [Cause.RESOLUTION_CHANGE, Cause.SEEK, Cause.GAP, Cause.RECONNECT]
+    assert judge(causes, Continuity(resolution_change="keep", seek="hold")) == ("reset", Cause.GAP)
+    assert judge(causes, Continuity(resolution_change="keep", seek="hold", gap="keep")) == ("hold", Cause.SEEK)
+    everything = Continuity(resolution_change="keep", seek="keep", gap="keep")
+    assert judge(causes, everything) == ("keep", None)
