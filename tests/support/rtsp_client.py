@@ -43,11 +43,7 @@ class RtspClient:
     def __init__(self, url: str, *, udp: bool = False, receive_buffer: int | None = None) -> None:
         self.url, self.udp = url, udp
         host, port = re.match(r"rtsp://([^:/]+):(\d+)/", url).groups()
-        self.socket = socket.socket()
-        if receive_buffer:
-            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
-        self.socket.settimeout(TIMEOUT_S)
-        self.socket.connect((host, int(port)))
+        self.socket = _connected(host, int(port), receive_buffer)
         self.control: list[bytes] = []  # RTCP packets as they came
         self.session = ""
         self._parser = MessageParser()
@@ -79,6 +75,8 @@ class RtspClient:
             transport = f"RTP/AVP;unicast;client_port={ports}"
         setup = self.ask("SETUP", f"{self.url}/track1", ("Transport", transport))
         assert setup.status == 200, setup
+        match = re.search(r"server_port=(\d+)-(\d+)", setup.headers.get("Transport"))
+        self.server_ports = tuple(int(port) for port in match.groups()) if match else ()
         self.session = setup.headers.get("Session").partition(";")[0]
         return self.ask("PLAY")
 
@@ -99,6 +97,10 @@ class RtspClient:
                 if len(found) == count:
                     break
         return found
+
+    def keep_alive(self) -> None:
+        """Send the datagram that a UDP client owes its server now and then."""
+        self._ports[1].sendto(b"\x80\xc9\x00\x01\x00\x00\x00\x01", ("127.0.0.1", self.server_ports[1]))
 
     def at_end(self) -> bool:
         """True when the camera has hung up, after what was still on its way."""
@@ -156,6 +158,19 @@ class RtspClient:
                 return None
             self._waiting = list(self._parser.feed(data))
         return self._waiting.pop(0)
+
+
+def _connected(host: str, port: int, receive_buffer: int | None) -> socket.socket:
+    sock = socket.socket()
+    sock.settimeout(TIMEOUT_S)
+    if receive_buffer:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+    try:
+        sock.connect((host, port))
+    except OSError:
+        sock.close()
+        raise
+    return sock
 
 
 def _port_pair() -> tuple[socket.socket, socket.socket]:
