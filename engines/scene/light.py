@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,11 +37,14 @@ class Light:
     def _lamp_on(self, time_s: float) -> float:
         """0 or 1 with a transition of a tenth of a second; each slot draws its own moment and target."""
         slot = math.floor(time_s / SWITCH_EVERY_S)
-        before = self._slot(slot - 1)[1]
-        moment, after = self._slot(slot)
+        before = _slot(self._seed, slot - 1)[1]
+        moment, after = _slot(self._seed, slot)
         share = min(max((time_s - slot * SWITCH_EVERY_S - moment) / 0.1, 0.0), 1.0)
         return before + share * (after - before)
 
-    def _slot(self, slot: int) -> tuple[float, float]:
-        rng = np.random.default_rng([self._seed, 3, slot + 2])
-        return float(rng.uniform(0.0, SWITCH_EVERY_S - 1.0)), float(rng.random() < 0.5)
+
+@lru_cache(maxsize=64)
+def _slot(seed: int, slot: int) -> tuple[float, float]:
+    """When in its slot the lamp is switched, and to what (0 or 1); a pure function, hence cached."""
+    rng = np.random.default_rng([seed, 3, slot + 2])
+    return float(rng.uniform(0.0, SWITCH_EVERY_S - 1.0)), float(rng.random() < 0.5)

@@ -11,7 +11,8 @@ CARD = """# {name} {version}
 
 Labels: {labels}. The clip's label is what holds at its end. `loitering` means that the same person has been in view
 for over 6 s; `left_behind` that a person has gone and something they brought still stands there. Where several
-apply, `left_behind` wins over `loitering`, `loitering` over `passing`, and that over `idle`. No single picture tells them apart.
+apply, `left_behind` wins over `loitering`, `loitering` over `passing`, and that over `idle`. No single picture tells
+them apart.
 
 ## What it is
 A CNN finds people and luggage on a grid; one LSTM remembers each place, a second one the whole scene (family

@@ -3,42 +3,47 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from fractions import Fraction
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from engines.errors import MissingExtraError
 from engines.scene import Scene
 from engines.training.footage import Picture, due_frames, shrink
-from engines.training.lanes import Footage
 from engines.training.recipe import Evaluation
-from engines.training.targets import Grid, evidence, moments
 
 KEYFRAME_EVERY_S = 2
 
 
-def film_h264(seed: int, how: Evaluation, rate_hz: float, size: tuple[int, int], grid: Grid) -> Footage:
-    """Watch one scene from its start as H.264 video, sampled at `rate_hz`.
+@dataclass(frozen=True)
+class Film:
+    """What the network sees of one scene: pictures uint8 `[F, H, W, 3]` BGR and their media times."""
+
+    frames: NDArray[np.uint8]
+    times_s: NDArray[np.float64]
+
+
+def film_h264(seed: int, how: Evaluation, rate_hz: float, size: tuple[int, int]) -> Film:
+    """Watch one scene from its start as H.264 video, sampled at `rate_hz`; uncompressed where `h264_kbit` is 0.
 
     Raises:
         MissingExtraError: PyAV is not installed.
     """
     cv2.setNumThreads(1)
     scene = Scene(seed, how.width, how.height, how.fps)
-    count = int(how.seconds * how.fps)
-    due = set(due_frames(how.fps, rate_hz, how.seconds))
-    drawn = (scene.frame(index) for index in range(count))
+    due = list(due_frames(how.fps, rate_hz, how.seconds))
+    drawn = (scene.frame(index) for index in range(due[-1] + 1))
     seen = through_h264(drawn, how) if how.h264_kbit else drawn
-    frames = [shrink(frame, size) for index, frame in enumerate(seen) if index in due]
-    times = np.array(sorted(due)) / how.fps
-    facts = np.array([moments(scene, float(time_s)) for time_s in times])
-    bits = np.stack([evidence(scene, float(time_s), grid) for time_s in times])
-    return Footage(np.stack(frames), times, facts[:, 0], facts[:, 1], bits)
+    wanted = set(due)
+    frames = [shrink(frame, size) for index, frame in enumerate(seen) if index in wanted]
+    return Film(np.stack(frames), np.array(due) / how.fps)
 
 
 def through_h264(frames: Iterator[Picture], how: Evaluation) -> Iterator[Picture]:
-    """Encode with libx264 as a live camera would, decode, and yield pictures in order; both held in memory only."""
+    """Encode with libx264 as a live camera would, decode, and yield pictures in order; all in memory."""
     try:
         import av  # noqa: PLC0415 - optional
     except ModuleNotFoundError as error:
@@ -46,16 +51,14 @@ def through_h264(frames: Iterator[Picture], how: Evaluation) -> Iterator[Picture
     encoder = av.CodecContext.create("libx264", "w")
     encoder.width, encoder.height, encoder.pix_fmt = how.width, how.height, "yuv420p"
     encoder.time_base, encoder.framerate = Fraction(1, 90000), Fraction(how.fps).limit_denominator(1001)
-    encoder.bit_rate, encoder.gop_size, encoder.thread_count = how.h264_kbit * 1000, int(KEYFRAME_EVERY_S * how.fps), 1
-    encoder.options = {"preset": "veryfast", "tune": "zerolatency"}
+    encoder.bit_rate, encoder.gop_size = how.h264_kbit * 1000, int(KEYFRAME_EVERY_S * how.fps)
+    encoder.thread_count, encoder.options = 1, {"preset": "veryfast", "tune": "zerolatency"}
     decoder = av.CodecContext.create("h264", "r")
     decoder.thread_count = 1
     for index, frame in enumerate(frames):
         picture = av.VideoFrame.from_ndarray(frame, format="bgr24")
         picture.pts, picture.time_base = round(index * 90000 / how.fps), Fraction(1, 90000)
         for packet in encoder.encode(picture):
-            for decoded in decoder.decode(packet):
-                yield decoded.to_ndarray(format="bgr24")
+            yield from (np.asarray(decoded.to_ndarray(format="bgr24"), np.uint8) for decoded in decoder.decode(packet))
     for packet in [*encoder.encode(None), None]:
-        for decoded in decoder.decode(packet):
-            yield decoded.to_ndarray(format="bgr24")
+        yield from (np.asarray(decoded.to_ndarray(format="bgr24"), np.uint8) for decoded in decoder.decode(packet))
