@@ -10,6 +10,9 @@ from numpy.typing import NDArray
 
 from engines.engine import Array
 
+ALONE = "each alone"  # each camera or picture by itself, on the same back end
+FLOAT64 = "float64"  # the ONNX project's reference evaluator
+TRAINER = "trainer"  # what the trainer's network gave for a whole sequence
 STEP_LIMIT = 1e-4  # float32 against float32 or float64, over thousands of steps
 
 

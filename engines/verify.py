@@ -13,7 +13,7 @@ from engines.agreement import FEATURES, FRAMES, check_temporal
 from engines.arrivals import Arrivals, arrivals, pictures
 from engines.backends import BACKENDS, check_backend, installed_backends, open_engines
 from engines.bundle import ENCODER, TEMPORAL, Bundle
-from engines.comparison import Answers, Check, Row, VerifyReport, compare_answers, compare_features
+from engines.comparison import FLOAT64, TRAINER, Answers, Check, Row, VerifyReport, compare_answers, compare_features
 from engines.encoder import Encoder
 from engines.engine import EngineOptions
 from engines.golden import Golden, read_golden
@@ -109,7 +109,7 @@ def _encoder_checks(
             row = Row("encoder", name, yardstick.name)
             yield compare_features(row, alone[:_REFERENCE_PICTURES], yardstick.features)
         if golden is not None and len(golden.frames):
-            row = Row("encoder", name, "the trainer's features")
+            row = Row("encoder", name, TRAINER)
             yield compare_features(row, encode(encoder, golden.frames, 1), golden.frame_features)
         yield check_batches(name, encoder, some, alone)
         yield check_other_pictures(name, encoder, some, alone)
@@ -124,7 +124,7 @@ def _step_checks(
         alone = [run_alone(run, manifest, stream) for stream in traffic.streams]
         if yardstick.name != name:
             found = joined(alone, _REFERENCE_STEPS)
-            yield compare_answers(Row("step, each camera alone", name, yardstick.name), found, yardstick.answers)
+            yield compare_answers(Row("step, cameras alone", name, yardstick.name), found, yardstick.answers)
         if golden is not None and len(golden.dt):
             yield check_golden(name, run, manifest, golden)
         yield check_streams(name, temporal, traffic, alone)
@@ -154,7 +154,7 @@ def _yardstick(
         encoder = ReferenceEngine(bundle.read(ENCODER), f"{ENCODER} of {bundle.name}")
         step = ReferenceEngine(bundle.read(TEMPORAL), f"{TEMPORAL} of {bundle.name}")
         answers = [run_alone(step.run, bundle.manifest, stream) for stream in short]
-        return _Yardstick("the float64 reference", encoder.run({FRAMES: some})[FEATURES], joined(answers))
+        return _Yardstick(FLOAT64, encoder.run({FRAMES: some})[FEATURES], joined(answers))
     with Encoder.open(bundle, first, max_batch=1) as encoder_engine:
         features = encode(encoder_engine, some, 1).astype(np.float64)
     run, close = _bare_step(bundle, first)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from engines.comparison import Check, Row, compare_features
+from engines.comparison import ALONE, Check, Row, compare_features
 from engines.encoder import Encoder
 
 Pictures = NDArray[np.uint8]
@@ -32,10 +32,10 @@ def check_batches(name: str, encoder: Encoder, images: Pictures, alone: Features
     """Every batch length, with two requests in flight, against one picture at a time."""
     found = np.stack([encode(encoder, images, batch) for batch in range(2, encoder.max_batch + 1)])
     expected = np.broadcast_to(alone, found.shape)
-    return compare_features(Row("pictures in batches", name, f"each alone on {name}"), found, expected)
+    return compare_features(Row("pictures in batches", name, ALONE), found, expected)
 
 
 def check_other_pictures(name: str, encoder: Encoder, images: Pictures, alone: Features) -> Check:
     """The control: features of the wrong pictures must be others."""
-    row = Row("control: another picture", name, f"each alone on {name}", must_differ=True)
+    row = Row("control: another picture", name, ALONE, must_differ=True)
     return compare_features(row, encode(encoder, np.roll(images, 1, axis=0), 1), alone)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from engines.agreement import DT, FEATURES, KEEP, LOGITS, PROB
 from engines.arrivals import Arrivals, CameraStream
-from engines.comparison import Answers, Check, Row, compare_answers, failed
+from engines.comparison import ALONE, TRAINER, Answers, Check, Row, compare_answers, failed
 from engines.engine import Array, Feeds
 from engines.golden import Golden
 from engines.manifest import Manifest, StateTensor
@@ -66,7 +66,7 @@ def run_together(temporal: Temporal, traffic: Arrivals, poison: Moment | None = 
 def check_streams(name: str, temporal: Temporal, traffic: Arrivals, alone: Sequence[Answers]) -> Check:
     """Ragged batches of all cameras, resets included, against each camera alone on the same back end."""
     together, ok_right = run_together(temporal, traffic)
-    row = Row("cameras in random batches", name, f"each alone on {name}")
+    row = Row("cameras in random batches", name, ALONE)
     return (
         compare_answers(row, joined(together), joined(alone))
         if ok_right
@@ -82,7 +82,7 @@ def check_poison(name: str, temporal: Temporal, traffic: Arrivals, run: Run, man
     dt[step + 1 : step + 2] = 1 / manifest.input.fps
     traffic = replace(traffic, streams=(replace(traffic.streams[0], dt=dt), *traffic.streams[1:]))
     together, ok_right = run_together(temporal, traffic, poison=(0, step))
-    row = Row("one camera sends NaN", name, f"each alone on {name}")
+    row = Row("one camera sends NaN", name, ALONE)
     if not ok_right:
         return failed(row, "ok must be 0 for the row that went non-finite and for no other")
     found = [_without(together[0], step), *together[1:]]
@@ -104,7 +104,7 @@ def check_snapshot(name: str, temporal: Temporal, stream: CameraStream, alone: A
     prob, logits = (
         np.concatenate([getattr(each, name) for each in results], dtype=np.float64) for name in (PROB, LOGITS)
     )
-    return compare_answers(Row("stored and restored half-way", name, f"alone on {name}"), Answers(prob, logits), alone)
+    return compare_answers(Row("stored and restored", name, ALONE), Answers(prob, logits), alone)
 
 
 def check_golden(name: str, run: Run, manifest: Manifest, golden: Golden) -> Check:
@@ -112,7 +112,7 @@ def check_golden(name: str, run: Run, manifest: Manifest, golden: Golden) -> Che
     stream = CameraStream(golden.features, golden.dt, np.zeros(len(golden.dt), np.bool_))
     found = run_alone(run, manifest, stream).logits
     expected = golden.logits.astype(np.float64)  # only logits are recorded, and they decide as probabilities do
-    row = Row("step by step", name, "the trainer's whole-sequence pass")
+    row = Row("step, one sequence", name, TRAINER)
     return compare_answers(row, Answers(found, found), Answers(expected, expected))
 
 
@@ -120,12 +120,12 @@ def controls(name: str, run: Run, manifest: Manifest, traffic: Arrivals, alone: 
     """Runs of camera 1 that are wrong on purpose; each must differ from the right one."""
     other, stream = traffic.streams[0], traffic.streams[1]
     exchanged = CameraStream(other.features[: len(stream)], stream.dt, stream.fresh)
-    wrong = {"control: another camera's features": run_alone(run, manifest, exchanged)}
+    wrong = {"control: another camera": run_alone(run, manifest, exchanged)}
     if manifest.state:
-        wrong["control: state dropped at each step"] = run_alone(run, manifest, stream, forget=True)
+        wrong["control: state dropped"] = run_alone(run, manifest, stream, forget=True)
     for swapped, pair in _swaps(manifest):
         wrong[f"control: {pair} swapped"] = run_alone(run, swapped, stream)
-    rows = {check: Row(check, name, f"alone on {name}", must_differ=True) for check in wrong}
+    rows = {check: Row(check, name, ALONE, must_differ=True) for check in wrong}
     return [compare_answers(rows[check], found, alone) for check, found in wrong.items()]
 
 
@@ -175,5 +175,5 @@ def _swaps(manifest: Manifest) -> list[tuple[Manifest, str]]:
         if a.shape == b.shape:
             crossed = {a: StateTensor(a.input, b.output, a.shape), b: StateTensor(b.input, a.output, b.shape)}
             state = tuple(crossed.get(each, each) for each in manifest.state)
-            result.append((msgspec.structs.replace(manifest, state=state), f"{a.output} and {b.output}"))
+            result.append((msgspec.structs.replace(manifest, state=state), f"{a.input}, {b.input}"))
     return result

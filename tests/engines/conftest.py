@@ -46,8 +46,10 @@ class Graphs:
         features = helper.make_tensor_value_info(output, TensorProto.FLOAT, [batch, FEATURES])
         return _model(nodes, [frames], [features], weights)
 
-    def temporal(self, *, guard: bool = True, gain: float = 1.5, state_dtype: int = TensorProto.FLOAT) -> bytes:
-        """An LSTM cell over [features, dt]; `guard=False` leaves out the check for rows that went non-finite."""
+    def temporal(
+        self, *, guard: bool = True, always_ok: bool = False, gain: float = 1.5, state_dtype: int = TensorProto.FLOAT
+    ) -> bytes:
+        """An LSTM cell over [features, dt]; `guard=False` keeps non-finite state, `always_ok` calls it well."""
         rng = np.random.default_rng(2)
         real = TensorProto.FLOAT
         nodes = [
@@ -75,7 +77,8 @@ class Graphs:
             helper.make_node("Sub", ["total", "total"], ["finite_is_zero"]),  # inf - inf and nan - nan are nan
             helper.make_node("Equal", ["finite_is_zero", "zero"], ["ok_column"]),
             helper.make_node("Squeeze", ["ok_column", "one_axis"], ["ok_row"]),
-            helper.make_node("Cast", ["ok_row"], ["ok"], to=real),
+            helper.make_node("Or", ["ok_row", "yes"], ["always_row"]),
+            helper.make_node("Cast", ["always_row" if always_ok else "ok_row"], ["ok"], to=real),
             helper.make_node("Where", ["ok_column", "h_1", "zero"] if guard else ["always", "h_1", "zero"], ["h_out"]),
             helper.make_node("Where", ["ok_column", "c_1", "zero"] if guard else ["always", "c_1", "zero"], ["c_out"]),
             helper.make_node("Cast", ["h_out"], ["h_next"], to=state_dtype),
@@ -85,6 +88,7 @@ class Graphs:
             "one_axis": np.array([1]),
             "zero": np.zeros((1, 1), np.float32),
             "nominal": np.full((1, 1), 1 / FPS, np.float32),
+            "yes": np.ones(1, np.bool_),
             "always": np.ones((1, 1), np.bool_),
             "weight": (gain * rng.normal(size=(FEATURES + 1 + HIDDEN, 4 * HIDDEN))).astype(np.float32),
             "bias": rng.normal(size=4 * HIDDEN).astype(np.float32),

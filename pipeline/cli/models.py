@@ -1,0 +1,50 @@
+"""`vidpipe models`: which bundles there are, what they say and how good they are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from engines.catalogue import CatalogueEntry
+
+
+def models(
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="[MODEL]...", help="Names or folders of bundles; all shipped if none.")
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print the bundles as JSON, one a line.")] = False,
+) -> None:
+    """List model bundles: labels, rate, input, memory per camera, metrics, and whether they are intact.
+
+    Exits with 1 when a named bundle is missing or damaged.
+
+    Example: vidpipe models
+    """
+    import msgspec
+
+    from engines.catalogue import catalogue
+
+    entries = catalogue(names or None)
+    for entry in entries:
+        typer.echo(msgspec.json.encode(entry).decode() if json else "\n".join(_lines(entry)))
+    if names and not all(entry.intact for entry in entries):
+        raise typer.Exit(1)
+
+
+def _lines(entry: CatalogueEntry) -> Iterator[str]:
+    if not entry.intact:
+        yield f"{entry.name}: damaged or missing: {entry.problem}"
+        return
+    yield f"{entry.name} {entry.version}, {entry.family}, intact"
+    if entry.summary:
+        yield f"  {entry.summary}"
+    yield f"  labels   {', '.join(entry.labels)}"
+    yield f"  input    {entry.width}x{entry.height} at {entry.fps:g} frames/s"
+    clips = f"{entry.clip_length_s:g} s long, one each {entry.clip_stride_s:g} s"
+    yield f"  clips    {clips}; warm after {entry.warm_up_s:g} s"
+    yield f"  state    {entry.state_bytes:,} bytes per camera"
+    yield f"  metrics  {', '.join(f'{name} {value:.4g}' for name, value in entry.metrics.items()) or 'none recorded'}"
+    yield f"  size     {entry.size_bytes / 1e6:.2f} MB in {entry.folder}"
