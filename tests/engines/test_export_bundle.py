@@ -1,0 +1,118 @@
+"""Export: the graphs say what torch says, at any batch size, and the manifest describes them."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+onnx = pytest.importorskip("onnx")
+pytest.importorskip("onnxscript")
+runtime = pytest.importorskip("onnxruntime")
+
+from engines.bundle import load_bundle  # noqa: E402
+from engines.errors import ModelError  # noqa: E402
+from engines.export import write_bundle  # noqa: E402
+from engines.families import FAMILIES, build_family  # noqa: E402
+from engines.families.contract import StreamModel  # noqa: E402
+from engines.manifest import SCHEMA, FrameInput, Manifest  # noqa: E402
+
+SMALL: dict[str, dict[str, object]] = {"cnn_lstm": {"height": 24, "width": 40, "places": 6, "hidden": 10}}
+
+
+@pytest.fixture(scope="module", params=sorted(FAMILIES))
+def exported(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[StreamModel, Path]:
+    torch.manual_seed(1)
+    model = build_family(request.param, SMALL[request.param])
+    about = Manifest(
+        SCHEMA, "toy", "1.0.0", request.param, ("a", "b", "c", "d"), FrameInput(1, 1, 1.0), (1,), (), {}, summary="toy"
+    )
+    folder = tmp_path_factory.mktemp("bundle") / "toy"
+    write_bundle(folder, model, about, "# toy\n")
+    return model.eval(), folder
+
+
+def session(path: Path) -> runtime.InferenceSession:
+    options = runtime.SessionOptions()
+    options.intra_op_num_threads = 1
+    return runtime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+
+
+@pytest.mark.parametrize("batch", [1, 2, 5])
+def test_the_encoder_graph_says_what_torch_says(exported: tuple[StreamModel, Path], batch: int) -> None:
+    model, folder = exported
+    frames = np.random.default_rng(0).integers(0, 256, (batch, *model.frame_shape, 3)).astype(np.uint8)
+    (features,) = session(folder / "encoder.onnx").run(["features"], {"frames": frames})
+    with torch.no_grad():
+        expected = model.encoder(torch.from_numpy(frames)).numpy()
+    assert features.shape == (batch, *model.features)
+    np.testing.assert_allclose(features, expected, atol=1e-5)
+
+
+def test_streaming_the_graph_equals_the_offline_sequence(exported: tuple[StreamModel, Path]) -> None:
+    model, folder = exported
+    graph, batch, steps = session(folder / "temporal.onnx"), 3, 60
+    rng = np.random.default_rng(2)
+    features = rng.random((batch, steps, *model.features), np.float32)
+    dt = (rng.random((batch, steps), np.float32) + 0.5) / np.float32(model.fps)
+    dt[:, 0] = 1 / model.fps
+    manifest = load_bundle(folder).manifest
+    state = {pair.input: np.full((batch, *pair.shape), np.nan, np.float32) for pair in manifest.state}
+    with torch.no_grad():
+        expected = model(torch.from_numpy(features), torch.from_numpy(dt))[0].numpy()
+    for index in range(steps):
+        keep = np.full(batch, index > 0, np.float32)
+        feeds = {"features": features[:, index], "dt": dt[:, index], "keep": keep, **state}
+        names = ["prob", "logits", "ok", *(pair.output for pair in manifest.state)]
+        outputs = dict(zip(names, graph.run(names, feeds), strict=True))
+        state = {pair.input: outputs[pair.output] for pair in manifest.state}
+        np.testing.assert_allclose(outputs["logits"], expected[:, index], atol=1e-5)
+        np.testing.assert_allclose(outputs["prob"].sum(1), 1, atol=1e-5)
+        assert (outputs["ok"] == 1).all()
+
+
+def test_a_poisoned_row_is_flagged_alone(exported: tuple[StreamModel, Path]) -> None:
+    model, folder = exported
+    manifest = load_bundle(folder).manifest
+    state = {pair.input: np.zeros((2, *pair.shape), np.float32) for pair in manifest.state}
+    for tensor in state.values():
+        tensor[1] = np.nan
+    feeds = {"features": np.zeros((2, *model.features), np.float32), "dt": np.full(2, 0.2, np.float32)}
+    names = ["ok", *(pair.output for pair in manifest.state)]
+    ok, *following = session(folder / "temporal.onnx").run(names, {**feeds, "keep": np.ones(2, np.float32), **state})
+    assert ok.tolist() == [1.0, 0.0]
+    assert all(np.isfinite(tensor).all() and not tensor[1].any() for tensor in following)
+
+
+def test_the_manifest_describes_the_files(exported: tuple[StreamModel, Path]) -> None:
+    model, folder = exported
+    manifest = load_bundle(folder).manifest
+    assert (manifest.input.height, manifest.input.width) == model.frame_shape
+    assert manifest.input.fps == model.fps
+    assert manifest.features == model.features
+    assert [pair.shape for pair in manifest.state] == [spec.shape for spec in model.state_spec]
+    for name, digest in manifest.files.items():
+        assert hashlib.sha256((folder / name).read_bytes()).hexdigest() == digest
+
+
+@pytest.mark.parametrize("name", ["encoder.onnx", "temporal.onnx"])
+def test_each_graph_is_one_valid_file_without_loops(exported: tuple[StreamModel, Path], name: str) -> None:
+    graph = onnx.load(exported[1] / name, load_external_data=False)
+    onnx.checker.check_model(graph)
+    assert 18 <= graph.opset_import[0].version <= 20
+    assert not any(tensor.external_data for tensor in graph.graph.initializer)
+    assert not {"Loop", "Scan", "If", "LSTM", "Mod"} & {node.op_type for node in graph.graph.node}
+    assert graph.graph.input[0].type.tensor_type.shape.dim[0].dim_param
+
+
+def test_a_changed_file_is_refused(exported: tuple[StreamModel, Path], tmp_path: Path) -> None:
+    for path in exported[1].iterdir():
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    data = bytearray((tmp_path / "encoder.onnx").read_bytes())
+    data[len(data) // 2] ^= 1
+    (tmp_path / "encoder.onnx").write_bytes(data)
+    with pytest.raises(ModelError, match=r"encoder\.onnx"):
+        load_bundle(tmp_path)

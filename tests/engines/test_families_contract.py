@@ -1,0 +1,187 @@
+"""The contract of every network family: stream equals sequence, rows are independent, memory starts from zero."""
+
+from __future__ import annotations
+
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from engines.errors import ConfigError  # noqa: E402
+from engines.families import FAMILIES, build_family  # noqa: E402
+from engines.families.contract import Served, StreamModel  # noqa: E402
+
+SMALL: dict[str, dict[str, object]] = {"cnn_lstm": {"height": 24, "width": 40, "places": 6, "hidden": 10}}
+STREAMS, STEPS = 3, 90
+
+
+@pytest.fixture(params=sorted(FAMILIES))
+def model(request: pytest.FixtureRequest) -> StreamModel:
+    torch.manual_seed(3)
+    return build_family(request.param, SMALL[request.param]).eval()
+
+
+def footage(model: StreamModel, streams: int = STREAMS, steps: int = STEPS) -> tuple[torch.Tensor, torch.Tensor]:
+    generator = torch.Generator().manual_seed(5)
+    features = torch.rand((streams, steps, *model.features), generator=generator)
+    return features, torch.rand((streams, steps), generator=generator) / model.fps + 0.05
+
+
+def stream(model: StreamModel, features: torch.Tensor, dt: torch.Tensor) -> torch.Tensor:
+    state, out = model.init_state(len(features), features), []
+    for index in range(features.shape[1]):
+        logits, state = model.step(features[:, index], dt[:, index], state)
+        out.append(logits)
+    return torch.stack(out, 1)
+
+
+@torch.no_grad()
+def test_stream_equals_sequence(model: StreamModel) -> None:
+    features, dt = footage(model)
+    whole = model(features, dt)[0]
+    assert (stream(model, features, dt) - whole).abs().max() < 1e-5
+    assert whole.std() > 1e-3
+
+
+@torch.no_grad()
+def test_another_stream_differs(model: StreamModel) -> None:
+    """The negative control: equality above says something."""
+    features, dt = footage(model)
+    assert (stream(model, features, dt) - model(features.flip(0), dt)[0]).abs().max() > 1e-3
+
+
+@torch.no_grad()
+def test_chunks_with_carried_state_equal_one_sequence(model: StreamModel) -> None:
+    features, dt = footage(model)
+    state, parts = None, []
+    for at in (slice(0, 20), slice(20, 21), slice(21, STEPS)):
+        logits, state = model(features[:, at], dt[:, at], state)
+        parts.append(logits)
+    assert (torch.cat(parts, 1) - model(features, dt)[0]).abs().max() < 1e-5
+
+
+@torch.no_grad()
+def test_the_future_changes_nothing(model: StreamModel) -> None:
+    features, dt = footage(model)
+    changed = features.clone()
+    changed[:, 40:] = torch.rand_like(changed[:, 40:])
+    before, after = model(features, dt)[0], model(changed, dt)[0]
+    assert torch.equal(before[:, :40], after[:, :40])
+    assert not torch.equal(before[:, 40:], after[:, 40:])
+
+
+@torch.no_grad()
+def test_rows_do_not_touch_each_other(model: StreamModel) -> None:
+    features, dt = footage(model)
+    together = stream(model, features, dt)
+    alone = torch.cat([stream(model, features[row : row + 1], dt[row : row + 1]) for row in range(STREAMS)])
+    assert (together - alone).abs().max() < 2e-6
+
+
+@torch.no_grad()
+def test_a_row_without_keep_starts_afresh(model: StreamModel) -> None:
+    features, dt = footage(model)
+    served, state = Served(model), model.init_state(STREAMS)
+    for index in range(10):
+        _, _, _, *state = served(features[:, index], dt[:, index], torch.ones(STREAMS), *state)
+    keep = torch.tensor([1.0, 0.0, 1.0])
+    prob, logits, ok, *state = served(features[:, 10], dt[:, 10], keep, *state)
+    fresh = served(features[1:2, 10], dt[1:2, 10] * 7, torch.zeros(1), *model.init_state(1))
+    assert (logits[1] - fresh[1][0]).abs().max() < 1e-6  # and a fresh row does not look at its dt
+    assert all((a[1] - b[0]).abs().max() < 1e-6 for a, b in zip(state, fresh[3:], strict=True))
+    assert ok.tolist() == [1.0, 1.0, 1.0]
+    assert torch.allclose(prob.sum(1), torch.ones(STREAMS))
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("keep", [0.0, 1.0])
+def test_a_row_that_went_non_finite_is_flagged_and_cleared(model: StreamModel, keep: float) -> None:
+    features, dt = footage(model)
+    poisoned = tuple(s.clone() for s in model.init_state(STREAMS))
+    for tensor in poisoned:
+        tensor[2] = float("nan")
+    keeps = torch.tensor([1.0, 1.0, keep])
+    _, logits, ok, *state = Served(model)(features[:, 0], dt[:, 0], keeps, *poisoned)
+    assert ok.tolist() == [1.0, 1.0, 1.0 - keep]
+    assert all(torch.isfinite(s).all() for s in state)
+    assert torch.isfinite(logits[:2]).all()
+    if keep:
+        assert all((s[2] == 0).all() for s in state)
+
+
+def test_state_is_what_its_specification_says(model: StreamModel) -> None:
+    features, dt = footage(model)
+    state = model.init_state(STREAMS)
+    _, following = model.step(features[:, 0], dt[:, 0], state)
+    assert len(state) == len(following) == len(model.state_spec)
+    for spec, before, after in zip(model.state_spec, state, following, strict=True):
+        assert before.shape == after.shape == (STREAMS, *spec.shape)
+        assert before.dtype == after.dtype == torch.float32
+        assert not before.any()
+
+
+@torch.no_grad()
+def test_ragged_arrivals_equal_streams_alone(model: StreamModel) -> None:
+    features, dt = footage(model, streams=6, steps=30)
+    expected = stream(model, features, dt)
+    served, pool = Served(model), [s.clone() for s in model.init_state(6)]
+    generator, at = torch.Generator().manual_seed(9), [0] * 6
+    while min(at) < 30:
+        waiting = [row for row in range(6) if at[row] < 30]
+        chosen = torch.randperm(len(waiting), generator=generator)[
+            : 1 + int(torch.randint(4, (1,), generator=generator))
+        ]
+        rows = [waiting[int(index)] for index in chosen]
+        x = torch.stack([features[row, at[row]] for row in rows])
+        pace = torch.stack([dt[row, at[row]] for row in rows])
+        _, logits, _, *state = served(x, pace, torch.ones(len(rows)), *(s[rows] for s in pool))
+        for tensor, new in zip(pool, state, strict=True):
+            tensor[rows] = new
+        for index, row in enumerate(rows):
+            assert (logits[index] - expected[row, at[row]]).abs().max() < 1e-5
+            at[row] += 1
+
+
+def test_the_gradient_reaches_the_first_step(model: StreamModel) -> None:
+    features, dt = footage(model, steps=12)
+    features.requires_grad_()
+    model(features, dt)[0][:, -1].square().sum().backward()
+    assert features.grad is not None
+    assert features.grad[:, 0].abs().max() > 0
+
+
+@torch.no_grad()
+def test_dt_matters(model: StreamModel) -> None:
+    features, dt = footage(model)
+    assert (model(features, dt)[0] - model(features, 2 * dt)[0]).abs().max() > 1e-4
+
+
+@torch.no_grad()
+@pytest.mark.slow
+def test_4000_steps_stay_finite_and_close_to_float64(model: StreamModel) -> None:
+    generator = torch.Generator().manual_seed(1)
+    features = torch.rand((2, 4000, *model.features), generator=generator)
+    dt = torch.full((2, 4000), 1.0 / model.fps)
+    single = stream(model, features, dt)
+    double = stream(model.double(), features.double(), dt.double())
+    assert torch.isfinite(single).all()
+    assert (single - double).abs().max() < 1e-4
+
+
+@torch.no_grad()
+def test_the_encoder_takes_bytes(model: StreamModel) -> None:
+    frames = torch.randint(0, 256, (2, *model.frame_shape, 3), dtype=torch.uint8)
+    features = model.encoder(frames)
+    assert features.shape == (2, *model.features)
+    assert features.dtype == torch.float32
+    assert (model.encoder(frames[:1]) - features[:1]).abs().max() < 1e-5
+
+
+def test_unknown_families_and_options_are_named() -> None:
+    with pytest.raises(ConfigError, match=r"no model family 'gpt'.*cnn_lstm"):
+        build_family("gpt", {})
+    with pytest.raises(ConfigError, match="places"):
+        build_family("cnn_lstm", {"places": "many"})
+    with pytest.raises(ConfigError, match="unknown field `hiden`"):
+        build_family("cnn_lstm", {"hiden": 3})
+    with pytest.raises(ConfigError, match="multiples of 8, found 70x128"):
+        build_family("cnn_lstm", {"height": 70})
