@@ -14,6 +14,7 @@ from pipeline.rtsp.rtp import Packetizer
 _REPORT_INTERVAL_S = 5.0
 _LATE_UNITS = 64  # a live client this far behind loses pictures up to the next IDR
 _AHEAD_UNITS = 8  # with a client that gets everything, the camera waits beyond this
+_GOODBYE_PAUSE_S = 0.25  # over UDP a goodbye on its own port would overtake the last picture
 _NAME = "vidpipe-fakecam"
 
 
@@ -53,6 +54,7 @@ class Viewer:
         """Send until the end. Raises OSError where the client is gone."""
         while (unit := await self._units.get()) is not None:
             await self._send(unit)
+        await asyncio.sleep(_GOODBYE_PAUSE_S)
         await self._transport.send_control(goodbye(ssrc=self._packetizer.ssrc, name=_NAME))
 
     async def _send(self, unit: AccessUnit) -> None:
