@@ -75,10 +75,11 @@ def arrivals(rng: np.random.Generator, views: NDArray[np.float32], cameras: int,
 
 def _stream(rng: np.random.Generator, views: NDArray[np.float32], length: int) -> CameraStream:
     dt = rng.choice([0.05, 0.1, 0.2, 1.0], length).astype(np.float32)
-    return CameraStream(_wander(rng, views, length), dt, rng.random(length) < _RESET_SHARE)
+    return CameraStream(wandering(rng, views, length), dt, rng.random(length) < _RESET_SHARE)
 
 
-def _wander(rng: np.random.Generator, views: NDArray[np.float32], length: int) -> NDArray[np.float32]:
+def wandering(rng: np.random.Generator, views: NDArray[np.float32], length: int) -> NDArray[np.float32]:
+    """What a camera shows that looks at one of `views`, float32 `[V, *features]`, for a while and then at another."""
     moves = np.cumsum(rng.random(length) < 1 / _HOLD_STEPS)
     seen = views[rng.integers(0, len(views), length + 1)[moves]]
     return (seen + rng.normal(0, _JITTER * views.std() + 1e-6, seen.shape)).astype(np.float32)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from engines.errors import MissingExtraError
+from engines.golden import GOLDEN, encode_golden
 from engines.manifest import FrameInput, Manifest, StateTensor, dump_manifest
 
 if TYPE_CHECKING:
@@ -25,19 +26,22 @@ EXAMPLE_BATCH = 2
 
 
 def write_bundle(folder: Path, model: StreamModel, about: Manifest, card: str) -> Manifest:
-    """Write `encoder.onnx`, `temporal.onnx`, `card.md` and `manifest.yaml` into `folder`.
+    """Write `encoder.onnx`, `temporal.onnx`, `golden.npz`, `card.md` and `manifest.yaml` into `folder`.
 
     Of `about`, input, features, state and files are replaced by what the network and the written files are.
 
     Raises:
         MissingExtraError: onnx or onnxscript is not installed.
     """
+    from engines.recording import record_golden  # noqa: PLC0415 - needs torch
+
     folder.mkdir(parents=True, exist_ok=True)
     model.eval()
     export_encoder(model, folder / "encoder.onnx")
     export_temporal(model, folder / "temporal.onnx")
+    (folder / GOLDEN).write_bytes(encode_golden(record_golden(model)))
     (folder / "card.md").write_text(card, encoding="utf-8")
-    files = {name: _sha256(folder / name) for name in ("encoder.onnx", "temporal.onnx", "card.md")}
+    files = {name: _sha256(folder / name) for name in ("encoder.onnx", "temporal.onnx", GOLDEN, "card.md")}
     height, width = model.frame_shape
     manifest = msgspec.structs.replace(
         about,
