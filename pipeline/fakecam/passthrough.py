@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import islice
 
-from engines.errors import SourceError, UnsupportedSourceError
+from engines.errors import ProtocolError, SourceError, UnsupportedSourceError
 from pipeline.fakecam.media import StreamFormat
 from pipeline.fakecam.video_file import VideoFile, laps, opened, seek
 from pipeline.rtsp.h264 import (
@@ -94,7 +94,14 @@ def _lap(file: VideoFile, config: AvccConfig, begins: int, offset: int) -> Itera
                 continue
             ticks = file.ticks(packet.pts, stream.time_base, index)
             if ticks >= offset:
-                yield _unit(bytes(packet), config, begins + ticks)
+                yield _checked(file, bytes(packet), config, begins + ticks)
+
+
+def _checked(file: VideoFile, data: bytes, config: AvccConfig, timestamp: int) -> AccessUnit:
+    try:
+        return _unit(data, config, timestamp)
+    except ProtocolError as error:
+        raise SourceError(f"{file.path}: the file is damaged: {error}") from error
 
 
 def _unit(data: bytes, config: AvccConfig, timestamp: int) -> AccessUnit:

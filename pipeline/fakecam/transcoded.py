@@ -39,7 +39,7 @@ class TranscodedMedia:
         """Start at the first picture at or after `start_s`."""
         shown = _shown(self._file, round(start_s * CLOCK_HZ), loop=self._loop)
         if self._resample:
-            shown = at_rate(shown, self._encoding.frame_rate)
+            shown = at_rate(shown, self._encoding.frame_rate, self._file.duration)
         return TranscodedPlayback(shown, Encoder(self._encoding))
 
 
@@ -58,8 +58,8 @@ class TranscodedPlayback:
         return []
 
 
-def at_rate(shown: Iterator[Shown], rate: float) -> Iterator[Shown]:
-    """At each `k / rate` seconds, the picture that is on show then."""
+def at_rate(shown: Iterator[Shown], rate: float, ends: int) -> Iterator[Shown]:
+    """At each `k / rate` seconds, the picture that is on show then; the last one until `ends`, in ticks of 90 kHz."""
     held: Any = None
     index = 0
     for ticks, frame in shown:
@@ -69,8 +69,9 @@ def at_rate(shown: Iterator[Shown], rate: float) -> Iterator[Shown]:
             yield round(index * CLOCK_HZ / rate), held
             index += 1
         held = frame
-    if held is not None:
+    while held is not None and round(index * CLOCK_HZ / rate) < ends:
         yield round(index * CLOCK_HZ / rate), held
+        index += 1
 
 
 def _shown(file: VideoFile, start: int, *, loop: bool) -> Iterator[Shown]:
