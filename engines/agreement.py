@@ -16,8 +16,8 @@ DT, KEEP = "dt", "keep"
 PROB, LOGITS, OK = "prob", "logits", "ok"
 
 
-def check_encoder(bundle: Bundle, engine: Engine) -> None:
-    """Compare the loaded encoder with the manifest.
+def check_encoder(bundle: Bundle, engine: Engine, batch: int | None) -> None:
+    """Compare the loaded encoder with the manifest; `batch` is what the engine was compiled for, None: any.
 
     Raises:
         ModelError: naming the tensor, what the graph has and what the manifest says.
@@ -28,6 +28,7 @@ def check_encoder(bundle: Bundle, engine: Engine) -> None:
     _compare(bundle, ENCODER, "input", [pictures], engine.inputs)
     _compare(bundle, ENCODER, "output", [features], engine.outputs)
     _refuse_further(bundle, ENCODER, [pictures], engine.inputs)
+    _refuse_batch(bundle, ENCODER, engine, batch)
 
 
 def check_temporal(bundle: Bundle, engine: Engine) -> None:
@@ -47,11 +48,7 @@ def check_temporal(bundle: Bundle, engine: Engine) -> None:
     _compare(bundle, TEMPORAL, "input", inputs, engine.inputs)
     _compare(bundle, TEMPORAL, "output", outputs, engine.outputs)
     _refuse_further(bundle, TEMPORAL, inputs, engine.inputs)
-    for tensor in engine.inputs:
-        if tensor.shape[0] is not None:
-            raise ModelError(
-                f"bundle {bundle.name}: {TEMPORAL} has the fixed batch {tensor.shape[0]}: export it with any batch"
-            )
+    _refuse_batch(bundle, TEMPORAL, engine, None)
 
 
 def check_state_map(manifest: Manifest) -> None:
@@ -94,4 +91,12 @@ def _refuse_further(bundle: Bundle, file: str, expected: list[TensorSpec], found
             raise ModelError(
                 f"bundle {bundle.name}: {file} wants the input {tensor}, which {MANIFEST} does not know: "
                 "if it is state, name it and its output under state"
+            )
+
+
+def _refuse_batch(bundle: Bundle, file: str, engine: Engine, batch: int | None) -> None:
+    for tensor in engine.inputs:
+        if tensor.shape[0] not in (None, batch):
+            raise ModelError(
+                f"bundle {bundle.name}: {file} has the fixed batch {tensor.shape[0]}: export it with any batch"
             )

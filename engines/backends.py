@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from engines.engine import Backend, Engine, EngineOptions, load_class
 from engines.errors import BackendError, MissingExtraError
 from engines.probe import probe
 
 BACKENDS: dict[str, Backend] = {
-    "openvino": Backend("OpenVINO", "engines.vino:OpenVinoEngine", "openvino", "", may_crash=True),
+    "openvino": Backend("OpenVINO", "engines.vino:OpenVinoEngine", "openvino", "", may_crash=True, fixed_batches=True),
     "onnxruntime": Backend("ONNX Runtime", "engines.ort:OrtEngine", "onnxruntime", "onnxruntime"),
 }
 AUTO = ("openvino", "onnxruntime")  # what `auto` tries, best first
@@ -19,7 +19,10 @@ AUTO = ("openvino", "onnxruntime")  # what `auto` tries, best first
 
 @dataclass(frozen=True)
 class Opened:
-    """Engines of one graph, one per given options, all on one back end, and why on that one."""
+    """Engines of one graph, one per given options, all on one back end, and why on that one.
+
+    Where a fixed batch is no faster, options that differ in it alone share one engine that takes any.
+    """
 
     engines: tuple[Engine, ...]
     why: str
@@ -73,7 +76,9 @@ def open_engines(model: bytes, backend: str, options: Sequence[EngineOptions]) -
 
 def _open_all(model: bytes, name: str, options: Sequence[EngineOptions]) -> tuple[Engine, ...]:
     backend = BACKENDS[name]
+    wanted = options if backend.fixed_batches else [replace(each, batch=None) for each in options]
     if backend.may_crash:
-        probe(backend, model, options)
+        probe(backend, model, wanted)
     engine_class = load_class(backend.title, backend.target)
-    return tuple(engine_class.open(model, each) for each in options)
+    engines = {each: engine_class.open(model, each) for each in dict.fromkeys(wanted)}
+    return tuple(engines[each] for each in wanted)

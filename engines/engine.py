@@ -97,6 +97,7 @@ class Backend:
     package: str  # what it needs, by the name that is both imported and installed
     extra: str  # the extra of vidpipe that brings it; empty: a plain install does
     may_crash: bool = False  # compiling can kill the process, so try it in a child first
+    fixed_batches: bool = False  # a compile for one batch is faster than one for any
 
 
 class EngineClass(Protocol):

@@ -1,4 +1,4 @@
-"""Checks that an engine is fed the tensors that its graph asks for."""
+"""Checks that the arrays fed to an engine are the tensors its graph asks for."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from engines.engine import EngineOptions, Feeds, TensorSpec, shape_text
+from engines.engine import Feeds, TensorSpec, shape_text
 from engines.errors import BackendError
 
 
@@ -28,13 +28,3 @@ def check_feeds(name: str, specs: Iterable[TensorSpec], feeds: Feeds) -> None:
     if count != len(feeds):
         unknown = sorted(feeds.keys() - {spec.name for spec in specs})
         raise BackendError(f"{name} has no input {', '.join(unknown)}: its inputs are {', '.join(map(str, specs))}")
-
-
-def check_batch(options: EngineOptions, fixed: int | None) -> None:
-    """Compare the batch that the engine is opened for with the one `fixed` in the graph; None: the graph takes any.
-
-    Raises:
-        BackendError: the graph was exported for another batch.
-    """
-    if options.batch is not None and fixed not in (None, options.batch):
-        raise BackendError(f"{options.name} has the fixed batch {fixed}: export it with any batch")

@@ -10,7 +10,7 @@ from onnxruntime.capi import onnxruntime_pybind11_state as _state
 
 from engines.engine import Array, EngineOptions, Feeds, TensorSpec
 from engines.errors import BackendError
-from engines.feeds import check_batch, check_feeds
+from engines.feeds import check_feeds
 
 _FAILURES = (
     _state.EPFail,
@@ -35,7 +35,7 @@ _DTYPES = {
 
 
 class OrtEngine:
-    """One graph in an ONNX Runtime session on the CPU, always in the precision of the file."""
+    """One graph in an ONNX Runtime session on the CPU, in the precision of the file; takes any batch, fixes none."""
 
     backend = "onnxruntime"
     device = "CPU"
@@ -43,8 +43,8 @@ class OrtEngine:
     def __init__(self, session: ort.InferenceSession, options: EngineOptions) -> None:
         self.version = str(ort.__version__)
         self.precision = options.precision
-        self.inputs = tuple(_spec(node, options.batch) for node in session.get_inputs())
-        self.outputs = tuple(_spec(node, options.batch) for node in session.get_outputs())
+        self.inputs = tuple(_spec(node) for node in session.get_inputs())
+        self.outputs = tuple(_spec(node) for node in session.get_outputs())
         self._name = options.name
         self._session = session
         self._workers = ThreadPoolExecutor(options.requests, "onnxruntime") if options.requests > 1 else None
@@ -63,12 +63,9 @@ class OrtEngine:
         settings.add_session_config_entry("session.intra_op.allow_spinning", "0")
         settings.log_severity_level = _FATAL
         try:
-            session = ort.InferenceSession(model, settings, providers=["CPUExecutionProvider"])
+            return cls(ort.InferenceSession(model, settings, providers=["CPUExecutionProvider"]), options)
         except _FAILURES as error:
             raise BackendError(f"ONNX Runtime cannot load {options.name}: {_one_line(error)}") from error
-        for node in session.get_inputs():
-            check_batch(options, node.shape[0] if isinstance(node.shape[0], int) else None)
-        return cls(session, options)
 
     def run(self, feeds: Feeds) -> dict[str, Array]:
         """See `Engine.run`."""
@@ -109,11 +106,9 @@ class OrtEngine:
         return {spec.name: result for spec, result in zip(self.outputs, results, strict=True)}
 
 
-def _spec(node: ort.NodeArg, batch: int | None) -> TensorSpec:
-    shape = [length if isinstance(length, int) else None for length in node.shape]
-    if batch is not None and shape and shape[0] is None:
-        shape[0] = batch
-    return TensorSpec(node.name, _DTYPES.get(node.type, node.type), tuple(shape))
+def _spec(node: ort.NodeArg) -> TensorSpec:
+    shape = tuple(length if isinstance(length, int) else None for length in node.shape)
+    return TensorSpec(node.name, _DTYPES.get(node.type, node.type), shape)
 
 
 def _one_line(error: Exception) -> str:

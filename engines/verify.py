@@ -103,7 +103,7 @@ def _encoder_checks(
     bundle: Bundle, name: str, images: NDArray[np.uint8], yardstick: _Yardstick, golden: Golden | None
 ) -> Iterator[Check]:
     with Encoder.open(bundle, name, max_batch=8) as encoder:
-        some = images[:23]  # no multiple of any batch, so that padded batches come up
+        some = images[:23]  # a multiple of no batch, so that short ones come up
         alone = encode(encoder, some, 1)
         if yardstick.name != name:
             row = Row("encoder", name, yardstick.name)

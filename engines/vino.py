@@ -6,7 +6,7 @@ import openvino as ov
 
 from engines.engine import Array, EngineOptions, Feeds, TensorSpec
 from engines.errors import BackendError
-from engines.feeds import check_batch, check_feeds
+from engines.feeds import check_feeds
 
 _OUTPUT_SUFFIX = "/sink_port_0"  # OpenVINO calls the result node of ONNX output `x` `x/sink_port_0`
 _NOISE = ("Exception from", "Check '", "FrontEnd API", "Model wasn't", "Summary:", "To facilitate", "While validating")
@@ -85,7 +85,8 @@ def _fix_batch(graph: ov.Model, options: EngineOptions) -> None:
     shapes = {}
     for port in graph.inputs:
         shape = port.partial_shape
-        check_batch(options, shape[0].get_length() if shape[0].is_static else None)
+        if shape[0].is_static and shape[0].get_length() != options.batch:
+            raise BackendError(f"{options.name} has the fixed batch {shape[0]}: export it with any batch")
         shape[0] = options.batch
         shapes[port] = shape
     graph.reshape(shapes)

@@ -11,8 +11,8 @@ from onnx import TensorProto
 
 from engines.backends import BACKENDS
 from engines.bundle import Bundle, load_bundle
-from engines.encoder import Encoder, batch_sizes
-from engines.errors import BackendError, ModelError
+from engines.encoder import Encoder, compiled_batches
+from engines.errors import ModelError
 from engines.manifest import FrameInput
 
 PICTURES = np.random.default_rng(3).integers(0, 256, (11, 6, 8, 3), np.uint8)
@@ -31,8 +31,11 @@ def encoder(request: pytest.FixtureRequest, tiny: Bundle) -> Iterator[Encoder]:
         yield encoder
 
 
-def test_batch_sizes_end_at_the_largest() -> None:
-    assert [batch_sizes(n) for n in (1, 2, 3, 8)] == [(1,), (1, 2), (1, 2, 3), (1, 2, 4, 8)]
+def test_every_batch_has_a_compile() -> None:
+    assert [compiled_batches(n) for n in (1, 2, 3)] == [(1,), (1, 2), (1, 2, 3)]
+    assert compiled_batches(4) == (1, 2, 4, None)
+    assert compiled_batches(6) == (1, 2, 4, 6, None)
+    assert compiled_batches(8) == (1, 2, 4, 8, None)
 
 
 def test_every_count_gives_the_features_of_exactly_its_pictures(encoder: Encoder) -> None:
@@ -104,7 +107,7 @@ def test_a_manifest_that_contradicts_the_encoder_is_refused(
 WRONG_GRAPHS = {
     "float pictures": ({"dtype": TensorProto.FLOAT}, ModelError, "frames float32"),
     "a misnamed output": ({"output": "embedding"}, ModelError, "no output features float32 [N, 5]"),
-    "a baked-in batch": ({"batch": 3}, BackendError, "fixed batch 3"),
+    "a baked-in batch": ({"batch": 3}, ModelError, "fixed batch 3"),
 }
 
 

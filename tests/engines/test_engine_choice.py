@@ -52,7 +52,7 @@ def fragile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], lis
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     monkeypatch.setenv("OPENED", str(tmp_path / "opened"))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    row = Backend("Fragile", "fragile_engine:Engine", "openvino", "", may_crash=True)
+    row = Backend("Fragile", "fragile_engine:Engine", "openvino", "", may_crash=True, fixed_batches=True)
     monkeypatch.setitem(BACKENDS, "openvino", row)
     return lambda: [int(line) for line in (tmp_path / "opened").read_text().split()]
 

@@ -68,8 +68,8 @@ def test_done_turns_true_and_any_batch_follows_any_other(encoder: Engine) -> Non
         assert encoder.wait(1)["features"].shape == (count, 5)
 
 
-def test_a_fixed_batch_shows_in_the_specs_and_is_held(backend: str, graphs: object) -> None:
-    engine = open_one(graphs.encoder(), backend, batch=4)
+def test_a_fixed_batch_shows_in_the_specs_and_is_held(graphs: object) -> None:
+    engine = open_one(graphs.encoder(), "openvino", batch=4)
     assert engine.inputs[0].shape == (4, 6, 8, 3)
     assert engine.run({"frames": frames(1, 4)})["features"].shape == (4, 5)
     with pytest.raises(BackendError, match=r"expected uint8 \[4, 6, 8, 3\]"):
@@ -112,6 +112,14 @@ def test_a_graph_that_cannot_be_loaded_is_one_sentence(make: object, backend: st
     with pytest.raises(BackendError, match=r"cannot load tiny\.onnx: .") as refused:
         open_one(make(), backend)
     assert "\n" not in str(refused.value)
+
+
+def test_a_back_end_that_gains_nothing_by_it_fixes_no_batch(graphs: object) -> None:
+    options = [EngineOptions("tiny.onnx", batch=batch) for batch in (1, 4, None)]
+    engines = open_engines(graphs.encoder(), "onnxruntime", options).engines
+    assert engines[0] is engines[1] is engines[2]
+    assert engines[0].run({"frames": frames(1, 3)})["features"].shape == (3, 5)
+    engines[0].close()
 
 
 def test_a_baked_in_batch_is_refused_for_another(graphs: object) -> None:
