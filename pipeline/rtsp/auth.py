@@ -151,7 +151,7 @@ def _basic_token(header: str) -> bytes:
 def _split_challenges(value: str) -> list[Challenge]:
     marks = list(_SCHEME.finditer(value))
     ends = [*(mark.start() for mark in marks[1:]), len(value)]
-    return [_challenge(mark[1].lower(), value[mark.end() : end]) for mark, end in zip(marks, ends, strict=True)]
+    return [_challenge(mark[1].lower(), value[mark.end() : end]) for mark, end in zip(marks, ends, strict=False)]
 
 
 def _challenge(scheme: str, text: str) -> Challenge:

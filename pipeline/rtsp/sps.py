@@ -8,6 +8,7 @@ from engines.errors import ProtocolError
 
 _WITH_CHROMA = {100, 110, 122, 244, 44, 83, 86, 118, 128, 138, 139, 134, 135}  # profiles that name their chroma format
 _EXTENDED_RATIO = 255
+_HIGHEST_RATE = 1000  # a rate beyond it is the clock of a stream whose pictures come at any time
 
 
 @dataclass(frozen=True)
@@ -121,4 +122,5 @@ def _frame_rate(bits: _Bits) -> float | None:
     if not bits.read(1):
         return None
     units, scale = bits.read(32), bits.read(32)
-    return scale / (2 * units) if units and scale else None
+    rate = scale / (2 * units) if units else 0
+    return rate if 0 < rate <= _HIGHEST_RATE else None
