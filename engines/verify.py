@@ -16,6 +16,7 @@ from engines.bundle import ENCODER, TEMPORAL, Bundle
 from engines.comparison import FLOAT64, TRAINER, Answers, Check, Row, VerifyReport, compare_answers, compare_features
 from engines.encoder import Encoder
 from engines.engine import EngineOptions
+from engines.errors import BackendError
 from engines.golden import Golden, read_golden
 from engines.temporal import Temporal
 from engines.verify_encoder import check_batches, check_other_pictures, encode
@@ -59,7 +60,7 @@ def verify(
 
     Args:
         bundle: the model.
-        backends: names of back ends; None: all that are installed.
+        backends: names of back ends; None or `auto` among them: all that are installed.
         steps: of the longest camera.
         cameras: how many, at least 2.
         seed: of the made-up traffic.
@@ -70,9 +71,7 @@ def verify(
         MissingExtraError: a back end is not installed.
         ModelError: the graphs contradict the manifest.
     """
-    names = list(dict.fromkeys(backends)) if backends else installed_backends()
-    for name in names:
-        check_backend(name)
+    names = _chosen(backends)
     rng = np.random.default_rng(seed)
     images = pictures(rng, _VIEWS, bundle.manifest.input.height, bundle.manifest.input.width)
     with Encoder.open(bundle, names[0], max_batch=8) as encoder:
@@ -97,6 +96,18 @@ def verify(
         not_compared=tuple(_not_compared(names, golden)),
         passed=all(check.passed for check in checks),
     )
+
+
+def _chosen(backends: Sequence[str] | None) -> list[str]:
+    for name in backends or ():
+        check_backend(name)
+    names = list(dict.fromkeys(backends or ()))
+    names = installed_backends() if not names or "auto" in names else names
+    if not names:
+        raise BackendError(
+            f"no back end is installed, so there is nothing to verify: pip install one of {list(BACKENDS)}"
+        )
+    return names
 
 
 def _encoder_checks(

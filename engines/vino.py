@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import openvino as ov
 
 from engines.engine import Array, EngineOptions, Feeds, TensorSpec
@@ -25,7 +27,7 @@ class OpenVinoEngine:
 
     def __init__(self, compiled: ov.CompiledModel, options: EngineOptions) -> None:
         self.version = ov.__version__.split("-")[0]
-        self.precision = options.precision
+        self.precision: str = compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name()
         self.inputs = tuple(_spec(port, port.node.friendly_name) for port in compiled.inputs)
         self.outputs = tuple(_spec(port, _output_name(port)) for port in compiled.outputs)
         self._name = options.name
@@ -77,7 +79,8 @@ class OpenVinoEngine:
     def close(self) -> None:
         """See `Engine.close`."""
         for request in self._requests:
-            request.cancel()
+            with suppress(RuntimeError):  # of a run whose own `wait` has reported it
+                request.wait()
         self._requests.clear()
 
 

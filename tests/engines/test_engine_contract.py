@@ -141,6 +141,21 @@ def test_a_tensor_that_reaches_two_outputs_keeps_both_names(backend: str) -> Non
     engine.close()
 
 
+def test_openvino_runs_in_what_it_was_asked_for_and_not_in_its_own_default(graphs: object) -> None:
+    engine = open_one(graphs.encoder(), "openvino")
+    assert engine.precision == "f32"
+    with pytest.raises(BackendError, match="Wrong value f7"):
+        open_one(graphs.encoder(), "openvino", precision="f7")
+    engine.close()
+
+
+def test_closing_waits_for_what_is_in_flight(backend: str, graphs: object) -> None:
+    engine = open_one(graphs.encoder(), backend, requests=2)
+    for request in (0, 1):
+        engine.start(request, {"frames": frames(1)})
+    engine.close()
+
+
 def test_onnxruntime_refuses_a_precision_it_does_not_have(graphs: object) -> None:
     with pytest.raises(BackendError, match="f32 only"):
         open_one(graphs.encoder(), "onnxruntime", precision="bf16")
