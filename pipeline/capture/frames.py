@@ -73,18 +73,22 @@ class OpenCvSource:
         self.frame_count = int(self._capture.get(cv2.CAP_PROP_FRAME_COUNT))
 
     def grab(self) -> bool:
+        """Demux and decode the next frame without converting it."""
         return self._capture.grab()
 
     def position_ms(self) -> float:
+        """CAP_PROP_POS_MSEC of the grabbed frame."""
         return self._capture.get(self._cv2.CAP_PROP_POS_MSEC)
 
     def retrieve(self) -> Picture:
+        """Convert the grabbed frame to BGR."""
         ok, picture = self._capture.retrieve()
         if not ok:
             raise SourceError("a frame could not be decoded")
         return np.asarray(picture, np.uint8)
 
     def release(self) -> None:
+        """Close the stream; an RTSP camera is told."""
         self._capture.release()
 
 
@@ -102,14 +106,17 @@ class SceneSource:
         self._started_s = time.monotonic()
 
     def grab(self) -> bool:
+        """Wait until the next frame's time has come."""
         self._index += 1
         time.sleep(max(0.0, self._started_s + self._index / self.fps - time.monotonic()))
         return True
 
     def position_ms(self) -> float:
+        """The frame's time in the scene."""
         return 1000.0 * self._index / self.fps
 
     def retrieve(self) -> Picture:
+        """Draw the frame."""
         return self._scene.frame(self._index)
 
     def release(self) -> None:

@@ -115,6 +115,12 @@ class RollingBuffer:
         """True when the next slot still holds a frame that was not taken."""
         return self.backlog >= self.slots
 
+    def lag_ns(self, now_ns: int) -> int:
+        """How long the oldest frame has waited for its reader; 0 when none waits."""
+        if not self.backlog:
+            return 0
+        return now_ns - int(self._headers[int(self._counters["read"]) % self.slots]["ready_ns"])
+
     def slot(self) -> Picture:
         """The picture to fill next; valid while the ring is not full."""
         picture: Picture = self._pictures[int(self._counters["written"]) % self.slots]

@@ -144,7 +144,7 @@ class Capture:
         self._link.send_bytes(FRAME)
 
     def _admit(self) -> bool:
-        if not self._sampler.keep(self._ring.backlog):
+        if not self._sampler.keep(self._ring.lag_ns(time.monotonic_ns())):
             self._ring.count("thinned")
             return False
         if self._ring.full:

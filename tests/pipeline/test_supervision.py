@@ -1,0 +1,122 @@
+"""Cameras that fail: down at the start, gone, stalled, refusing; the others run on, and all come back."""
+
+import itertools
+import os
+import random
+import signal
+
+import pytest
+from capturing import plan, read
+from processes import free_port
+from videos import pictures
+
+from pipeline.capture.backoff import Backoff
+from pipeline.capture.fleet import Fleet
+from pipeline.capture.ring import FrameFlag
+from pipeline.capture.supervisor import CameraState
+from pipeline.fakecam import Encoding, FakeCamera
+from pipeline.fakecam.pictures import PictureMedia
+from pipeline.rtsp.auth import Credentials, Guard
+
+WIDTH, HEIGHT, FPS = 320, 240, 15
+
+
+def media() -> PictureMedia:
+    numbered = list(pictures(300, WIDTH, HEIGHT))
+    return PictureMedia(lambda: lambda number: numbered[number % 300], Encoding(WIDTH, HEIGHT, FPS))
+
+
+def seen(states) -> list[str]:
+    return [key for key, _ in itertools.groupby(state.value for state, _ in states)]
+
+
+def test_a_camera_that_is_down_at_the_start_joins_when_it_comes_and_the_others_do_not_wait():
+    port = free_port()
+    with (
+        FakeCamera(media()) as other,
+        Fleet([plan("late", f"rtsp://127.0.0.1:{port}/camera0"), plan("b", other.url)]) as fleet,
+    ):
+        logs = read(fleet, lambda logs: len(logs["b"].numbers) > 30)
+        assert logs["late"].numbers == []
+        assert CameraState.BACKOFF in {state for state, _ in logs["late"].states}
+        assert "nothing listens there" in fleet.cameras["late"].detail
+        with FakeCamera(media(), port=port) as late:
+            assert late.url == f"rtsp://127.0.0.1:{port}/camera0"
+            logs = read(fleet, lambda logs: len(logs["late"].numbers) > 10, limit_s=60)
+    assert logs["b"].numbers
+
+
+def test_a_camera_that_disappears_is_found_again_and_its_clock_goes_on():
+    with FakeCamera(media()) as camera, Fleet([plan("a", camera.url)]) as fleet:
+        first = read(fleet, lambda logs: len(logs["a"].numbers) > 20)["a"]
+        camera.disconnect_all()
+        again = read(fleet, lambda logs: len(logs["a"].numbers) > 20)["a"]
+        assert fleet.cameras["a"].connections == 2
+    assert "backoff" in seen(again.states)
+    assert [h.sequence for h in again.headers if FrameFlag.CONNECTED in h.flags] != []
+    times = [h.media_ns for h in first.headers + again.headers]
+    assert times == sorted(times), "the media clock never runs back"
+    gap_s = max(b - a for a, b in itertools.pairwise(times)) / 1e9
+    assert 0.5 < gap_s < 30, "the pause between the connections is on the clock"
+
+
+def test_a_stalled_camera_is_reopened_and_no_stale_frame_arrives():
+    with FakeCamera(media()) as camera, Fleet([plan("a", camera.url)]) as fleet:
+        read(fleet, lambda logs: len(logs["a"].numbers) > 10)
+        camera.pause()
+        stalled = read(fleet, lambda _: fleet.cameras["a"].state is CameraState.BACKOFF)["a"]
+        assert "no frame for 1.0 s" in fleet.cameras["a"].detail
+        camera.resume()
+        read(fleet, lambda logs: len(logs["a"].numbers) > 10, limit_s=60)
+        assert fleet.cameras["a"].connections >= 2
+    arrivals = [h.monotonic_ns for h in stalled.headers]
+    assert all(b - a < 0.9e9 for a, b in itertools.pairwise(arrivals)), "a frame came out of the stall"
+
+
+@pytest.mark.parametrize("scheme", ["basic", "digest"])
+def test_a_refused_password_is_told_apart_and_tried_again_slowly(scheme):
+    guard = Guard(Credentials("cam", "right"), scheme=scheme)
+    with FakeCamera(media(), guard=guard) as camera:
+        wrong = camera.url.replace("rtsp://", "rtsp://cam:wr0ng-one@")
+        right = camera.url.replace("rtsp://", "rtsp://cam:right@")
+        with Fleet([plan("wrong", wrong), plan("right", right)]) as fleet:
+            log = read(
+                fleet, lambda logs: bool(logs["right"].numbers) and fleet.cameras["wrong"].state.value == "auth_failed"
+            )
+            detail = fleet.cameras["wrong"].detail
+    assert "password" in detail
+    assert "wr0ng-one" not in detail
+    wait_s = int(detail.rsplit("trying again in ", 1)[1].split()[0])
+    assert wait_s >= 60
+    assert log["right"].numbers
+
+
+def test_a_capture_process_that_hangs_is_ended_and_one_that_crashes_is_replaced():
+    with FakeCamera(media()) as camera, Fleet([plan("a", camera.url), plan("b", camera.url)]) as fleet:
+        read(fleet, lambda logs: all(len(log.numbers) > 5 for log in logs.values()))
+        hung, crashed = fleet.cameras["a"].process, fleet.cameras["b"].process
+        assert hung is not None
+        assert crashed is not None
+        os.kill(hung.pid, signal.SIGSTOP)
+        os.kill(crashed.pid, signal.SIGSEGV)
+        logs = read(
+            fleet,
+            lambda logs: (
+                all(camera.connections == 2 for camera in fleet.cameras.values())
+                and all(len(log.numbers) > 5 for log in logs.values())
+            ),
+        )
+    details = " ".join(detail for log in logs.values() for _, detail in log.states)
+    assert "hung and was ended" in details
+    assert "SIGSEGV" in details
+
+
+def test_back_off_doubles_to_half_a_minute_and_is_forgotten_after_a_healthy_while():
+    backoff = Backoff(random.Random(1))
+    waits = [backoff.after(healthy_s=0) for _ in range(8)]
+    for wait, nominal in zip(waits, (1, 2, 4, 8, 16, 30, 30, 30), strict=True):
+        assert 0.75 * nominal <= wait <= 1.25 * nominal
+    assert len(set(waits)) == 8, "no two cameras wait alike"
+    assert backoff.after(healthy_s=9) > 20
+    assert backoff.after(healthy_s=11) < 1.3
+    assert 60 <= backoff.after(healthy_s=0, refused=True) <= 75
