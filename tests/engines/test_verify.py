@@ -14,6 +14,7 @@ from engines.backends import BACKENDS
 from engines.bundle import Bundle, load_bundle
 from engines.comparison import VerifyReport
 from engines.engine import Array, Feeds
+from engines.errors import BackendError
 from engines.golden import Golden, encode_golden
 from engines.manifest import StateTensor
 from engines.ort import OrtEngine
@@ -193,6 +194,16 @@ def test_without_onnx_the_back_ends_are_compared_with_each_other(tiny: Bundle, m
     assert report.passed
     assert {check.against for check in report.checks} == {"each alone", "openvino"}
     assert report.not_compared[0] == "the float64 reference: needs the package onnx: pip install 'vidpipe[train]'"
+
+
+def test_with_no_back_end_there_is_nothing_to_verify(tiny: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(verify_module.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(BackendError, match="no back end is installed"):
+        verify(tiny)
+
+
+def test_auto_means_all_that_are_installed(tiny: Bundle) -> None:
+    assert {check.backend for check in verify(tiny, ["auto"], steps=8, cameras=2).checks} == set(BACKENDS)
 
 
 def test_a_model_without_memory_that_ignores_its_input_fails_its_controls(
