@@ -38,7 +38,7 @@ def open_media(
     """
     if importlib.util.find_spec("av") is None:
         raise MissingExtraError("vidpipe fakecam", "av", "fakecam")
-    asked = Encoding(*(size or (640, 360)), frame_rate or 15.0, bitrate)
+    asked = Encoding(*(size or (640, 360)), 15.0 if frame_rate is None else frame_rate, bitrate)
     if source.startswith("scene:"):
         return [_scene(_seed(source) + offset, asked) for offset in range(cameras)]
     if "://" in source:
