@@ -90,6 +90,14 @@ def test_missing_and_barred_devices(monkeypatch: pytest.MonkeyPatch, tmp_path: P
 def test_half_damaged_boxes_end(tmp_path: Path) -> None:
     path = tmp_path / "boxes.mp4"
     ftyp = struct.pack(">I4s4sI", 16, b"ftyp", b"isom", 0)
+    beyond = struct.pack(">I4sQI4s", 1, b"moov", 2**64 - 20, 8, b"free")
+    path.write_bytes(ftyp + beyond)
+    with pytest.raises(SourceError, match="incomplete"):
+        probe(str(path))
+    huge = struct.pack(">I4s", 24, b"trak") + struct.pack(">I4sQ", 1, b"mdia", 2**64 - 1)
+    path.write_bytes(ftyp + struct.pack(">I4s", 32, b"moov") + huge)
+    with pytest.raises(UnsupportedSourceError, match="no video track"):
+        probe(str(path))
     for tail in (
         struct.pack(">I4s", 3, b"free"),
         struct.pack(">I4sQ", 1, b"mdat", 2**63),
