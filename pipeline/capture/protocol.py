@@ -59,8 +59,8 @@ class Ended(msgspec.Struct, frozen=True, tag="ended"):
 Notice = Opened | Resized | Ended
 
 _encoder = msgspec.msgpack.Encoder()
-_order_decoder = msgspec.msgpack.Decoder(Order)
-_notice_decoder = msgspec.msgpack.Decoder(Notice)
+_order_decoder: msgspec.msgpack.Decoder[Order] = msgspec.msgpack.Decoder(Order)
+_notice_decoder: msgspec.msgpack.Decoder[Notice] = msgspec.msgpack.Decoder(Notice)
 
 
 def encode(message: Order | Notice) -> bytes:

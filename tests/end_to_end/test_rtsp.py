@@ -146,7 +146,8 @@ from gi.repository import GLib, Gst, GstRtsp, GstRtspServer
 Gst.init(None)
 server = GstRtspServer.RTSPServer.new(); server.set_address("127.0.0.1"); server.set_service(sys.argv[1])
 factory = GstRtspServer.RTSPMediaFactory.new()
-factory.set_launch(f"( filesrc location={sys.argv[2]} ! qtdemux ! h264parse config-interval=-1 ! rtph264pay name=pay0 )")
+source = f"filesrc location={sys.argv[2]} ! qtdemux"
+factory.set_launch(f"( {source} ! h264parse config-interval=-1 ! rtph264pay name=pay0 )")
 auth = GstRtspServer.RTSPAuth.new(); auth.set_supported_methods(GstRtsp.RTSPAuthMethod.DIGEST)
 token = GstRtspServer.RTSPToken(); token.set_string("media.factory.role", "user")
 auth.add_digest("cam", "s3cret", token); server.set_auth(auth)

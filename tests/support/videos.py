@@ -50,9 +50,9 @@ def write_truncated(path: Path) -> Path:
     return path
 
 
-def write_changing_size(path: Path) -> Path:
-    """A stream that goes from 640x360 to 320x240 after 30 frames, and back after 60."""
-    large = write_video(path.with_name("large.h264"), 30, width=640, height=360).read_bytes()
-    small = write_video(path.with_name("small.h264"), 30, width=320, height=240).read_bytes()
+def write_changing_size(path: Path, frames: int = 30) -> Path:
+    """A stream that goes from 640x360 to 320x240 after so many frames, and back after as many more."""
+    large = write_video(path.with_name("large.h264"), frames, width=640, height=360).read_bytes()
+    small = write_video(path.with_name("small.h264"), frames, width=320, height=240).read_bytes()
     path.write_bytes(large + small + large)
     return path
