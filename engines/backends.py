@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -14,6 +15,8 @@ BACKENDS: dict[str, Backend] = {
     "openvino": Backend("OpenVINO", "engines.vino:OpenVinoEngine", "openvino", "", may_crash=True, fixed_batches=True),
     "onnxruntime": Backend("ONNX Runtime", "engines.ort:OrtEngine", "onnxruntime", "onnxruntime"),
 }
+_log = logging.getLogger("vidpipe.engines")
+
 AUTO = ("openvino", "onnxruntime")  # what `auto` tries, best first
 
 
@@ -74,11 +77,23 @@ def open_engines(model: bytes, backend: str, options: Sequence[EngineOptions]) -
     raise BackendError(f"no back end can load {options[0].name}: {'; '.join(refused)}")
 
 
+def _survivable(backend: Backend, model: bytes, options: Sequence[EngineOptions]) -> Sequence[EngineOptions]:
+    """The options as they are or, where they crash the compiler, with caution."""
+    try:
+        probe(backend, model, options)
+    except BackendError as crash:
+        careful = [replace(each, cautious=True) for each in options]
+        probe(backend, model, careful)
+        _log.info("%s, or without the optimisation that crashed, as now", crash)
+        return careful
+    return options
+
+
 def _open_all(model: bytes, name: str, options: Sequence[EngineOptions]) -> tuple[Engine, ...]:
     backend = BACKENDS[name]
     wanted = options if backend.fixed_batches else [replace(each, batch=None) for each in options]
     if backend.may_crash:
-        probe(backend, model, wanted)
+        wanted = _survivable(backend, model, wanted)
     engine_class = load_class(backend.title, backend.target)
     engines = {each: engine_class.open(model, each) for each in dict.fromkeys(wanted)}
     return tuple(engines[each] for each in wanted)

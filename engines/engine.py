@@ -51,6 +51,7 @@ class EngineOptions:
     requests: int = 1  # asynchronous requests that may be in flight at once
     threads: int | None = None  # threads over all requests; None: one per CPU this process may use
     precision: str = "f32"  # arithmetic inside the graph; tensors that cross the boundary keep their type
+    cautious: bool = False  # leave out what is known to crash the compiler, at some cost in speed
 
 
 class Engine(Protocol):

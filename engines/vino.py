@@ -37,6 +37,8 @@ class OpenVinoEngine:
     def open(cls, model: bytes, options: EngineOptions) -> OpenVinoEngine:
         """Compile ONNX bytes; see `EngineClass.open`."""
         properties: dict[str, object] = {"INFERENCE_PRECISION_HINT": options.precision, "NUM_STREAMS": options.requests}
+        if options.cautious:
+            properties["SNIPPETS_MODE"] = "DISABLE"  # its fused code is what crashes
         if options.threads is not None:
             properties["INFERENCE_NUM_THREADS"] = options.threads
         try:
