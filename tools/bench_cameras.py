@@ -1,0 +1,107 @@
+"""Many RTSP cameras through one pipeline: conservation of frames, latency to the subscriber, CPU and memory.
+
+    python tools/bench_cameras.py --cameras 8 --seconds 300
+
+The cameras are `vidpipe fakecam` serving one H.264 file (640x360, 15 frames/s) in a process of its own; its CPU time is
+shown apart. Latency is from `grab()` in the capture process to `receive()` in this subscriber, on one machine's clock.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+import time
+from pathlib import Path
+
+import av
+import numpy as np
+import psutil
+from live_run import fake_cameras, live_run
+
+from engines.scene import Scene
+from pipeline.stream.messages import Prediction, Status
+from pipeline.stream.subscriber import Subscriber
+
+_JOIN_S = 10.0
+
+
+def main() -> None:
+    """Run once and print the figures."""
+    arguments = _arguments()
+    with tempfile.TemporaryDirectory() as folder:
+        video = _record(Path(folder) / "scene.mp4", arguments.fps)
+        with fake_cameras(video, "--cameras", arguments.cameras) as urls:
+            _measure(urls, arguments)
+
+
+def _measure(urls: list[str], arguments: argparse.Namespace) -> None:
+    latencies: list[float] = []
+    last: dict[str, Status] = {}
+    with (
+        live_run(urls, model=arguments.model, backend=arguments.backend) as run,
+        Subscriber(run.address, kinds=["clip", "status"]) as subscriber,
+    ):
+        _listen(subscriber, time.monotonic() + _JOIN_S, [], last)
+        before, started_s = _cpu_s(run.process), time.monotonic()
+        _listen(subscriber, started_s + arguments.seconds, latencies, last)
+        busy = (_cpu_s(run.process) - before) / (time.monotonic() - started_s)
+        memory = _memory_mib(run.process)
+        lost = subscriber.missed
+    _report(latencies, last, busy, memory)
+    print(f"messages lost on the way: {lost}")
+
+
+def _listen(subscriber: Subscriber, until_s: float, latencies: list[float], last: dict[str, Status]) -> None:
+    while (left_s := until_s - time.monotonic()) > 0:
+        message = subscriber.receive(left_s)
+        if isinstance(message, Prediction):
+            latencies.append((time.time_ns() - message.captured_at) / 1e6)
+        elif isinstance(message, Status):
+            last[message.camera] = message
+
+
+def _report(latencies: list[float], last: dict[str, Status], busy: float, memory: tuple[float, float]) -> None:
+    print("camera  grabbed     due  processed  thinned  overrun  in flight  damaged  balance")
+    for name, status in sorted(last.items()):
+        c = status.counts
+        balance = c.due - c.processed - c.thinned - c.overrun - c.in_flight
+        first = f"{name:6} {c.grabbed:8d} {c.due:7d} {c.processed:10d} {c.thinned:8d} {c.overrun:8d}"
+        print(f"{first} {c.in_flight:10d} {c.damaged:8d} {balance:8d}")
+    p50, p99 = np.percentile(latencies, [50, 99])
+    print(f"clips {len(latencies)}; from capture to subscriber p50 {p50:.1f} ms, p99 {p99:.1f} ms")
+    print(f"CPU {busy:.2f} cores; memory {memory[0]:.0f} MiB PSS in all, {memory[1]:.0f} MiB per capture process")
+
+
+def _cpu_s(process: psutil.Process) -> float:
+    return sum(sum(p.cpu_times()[:2]) for p in [process, *process.children(recursive=True)])
+
+
+def _memory_mib(process: psutil.Process) -> tuple[float, float]:
+    children = [child.memory_full_info().pss / 2**20 for child in process.children(recursive=True)]
+    return process.memory_full_info().pss / 2**20 + sum(children), float(np.mean(children))
+
+
+def _record(path: Path, fps: float) -> Path:
+    """A minute of the test scene as an H.264 file without B frames, so that serving it costs no encoding."""
+    scene = Scene(1, width=640, height=360, fps=fps)
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=round(fps), options={"preset": "veryfast", "bf": "0", "g": "30"})
+        stream.width, stream.height, stream.pix_fmt = 640, 360, "yuv420p"
+        for index in range(round(60 * fps)):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(scene.frame(index), "bgr24")))
+        container.mux(stream.encode())
+    return path
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--cameras", type=int, default=8)
+    parser.add_argument("--seconds", type=float, default=300.0)
+    parser.add_argument("--fps", type=float, default=15.0)
+    parser.add_argument("--model", default="scene", help="a bundle's name or folder")
+    parser.add_argument("--backend", default="auto")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()
