@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import signal
 import time
@@ -27,8 +26,6 @@ from pipeline.stream.epoch import next_epoch
 from pipeline.stream.messages import Message, ModelInfo
 from pipeline.stream.publisher import Publisher
 
-_log = logging.getLogger(__name__)
-
 
 @dataclass(frozen=True)
 class RunOptions:
@@ -37,6 +34,14 @@ class RunOptions:
     duration_s: float | None = None
     backend: str | None = None
     insecure: bool = False
+
+
+@dataclass(frozen=True)
+class Started:
+    """What runs: the publisher's address, and each model with what runs it and why."""
+
+    address: str
+    models: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -50,11 +55,15 @@ class CameraOutcome:
 
 
 def run(
-    config: Config, cameras: Mapping[str, Camera], options: RunOptions, listener: Callable[[Message], None]
+    config: Config,
+    cameras: Mapping[str, Camera],
+    options: RunOptions,
+    listener: Callable[[Message], None],
+    announce: Callable[[Started], None] = lambda _: None,
 ) -> list[CameraOutcome]:
     """Run the cameras until they are all over, the time is up, or SIGINT or SIGTERM comes.
 
-    `listener` sees every message as it was published, in this thread.
+    `listener` sees every message as it was published, in this thread; `announce` is told once what runs.
 
     Raises:
         ConfigError: a camera contradicts its model.
@@ -70,6 +79,7 @@ def run(
         engines = {
             model: _open_model(stack, bundle, config, options, len(cameras)) for model, bundle in bundles.items()
         }
+        announce(Started(publisher.address, tuple(_describe(bundles[m], *pair) for m, pair in engines.items())))
         fleet = Fleet(plans)
         try:
             memories = {
@@ -132,8 +142,13 @@ def _open_model(
     stack.callback(encoder.close)
     temporal = Temporal.open(bundle, encoder.backend, capacity=cameras)
     stack.callback(temporal.close)
-    _log.info("%s runs on %s %s: %s", bundle.name, encoder.backend, encoder.version, encoder.why)
     return encoder, temporal
+
+
+def _describe(bundle: Bundle, encoder: Encoder, temporal: Temporal) -> str:
+    engine = f"{encoder.backend} {encoder.version.split('-')[0]}"
+    precision = f"encoder {encoder.precision}, step {temporal.precision}"
+    return f"model {bundle.name} {bundle.manifest.version} on {engine} ({precision}): {encoder.why}"
 
 
 def _memory(name: str, camera: Camera, bundle: Bundle, encoder: Encoder) -> CameraMemory:

@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 _BOOT = "import sys; sys.path[:] = [p for p in sys.path if p]; from pipeline.capture.worker import main; main({fd})"
 _ROOT = Path(__file__).parents[2]
 _LAST_WORDS_BYTES = 4096
-_GRACE_S = 0.5
 
 
 @dataclass(frozen=True)
@@ -83,15 +82,14 @@ class CaptureProcess:
         except (BrokenPipeError, ConnectionResetError):
             return  # its end is reported by `news`
 
-    def end(self, grace_s: float = _GRACE_S) -> None:
-        """Ask it to leave, then make it leave; returns when it is gone."""
-        if self._child.poll() is None:
-            self._child.terminate()
-            try:
-                self._child.wait(grace_s)
-            except subprocess.TimeoutExpired:
-                self._child.kill()
-                self._child.wait()
+    def end(self, grace_s: float = 0.5) -> None:
+        """Ask it to leave, make it leave after `grace_s` seconds, and return when it is gone."""
+        self.ask_to_leave()
+        try:
+            self._child.wait(grace_s)
+        except subprocess.TimeoutExpired:
+            self._child.kill()
+            self._child.wait()
         self._link.close()
         os.close(self._log_fd)
 

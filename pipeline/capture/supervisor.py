@@ -83,7 +83,8 @@ class CameraSupervisor:
             if not self.over and now_s >= self._retry_at_s:
                 self._start(now_s)
         elif self._hangs(now_s):
-            self._ended(Ended("lost", "the capture process hung and was ended"), now_s)
+            # no grace: the other cameras must not wait for a process that will not answer
+            self._ended(Ended("lost", "the capture process hung and was ended"), now_s, grace_s=0.0)
 
     def listen(self, now_s: float) -> None:
         """Take the process's news; frames lie in the ring."""
@@ -156,9 +157,9 @@ class CameraSupervisor:
         else:
             self._ended(news, now_s)
 
-    def _ended(self, ended: Ended, now_s: float) -> None:
+    def _ended(self, ended: Ended, now_s: float, grace_s: float = 0.5) -> None:
         if self.process is not None:
-            self.process.end()
+            self.process.end(grace_s)
             self.process = None
         self.reason = ended.detail
         if ended.reason in ("finished", "failed"):

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from pipeline.app import CameraOutcome, Started
+    from pipeline.cli.screen import Screen
 
 CONFIG_HELP = "Configuration file; else $VIDPIPE_CONFIG, vidpipe.yaml, configs/vidpipe.yaml, or the built-in one."
 
@@ -41,7 +45,7 @@ def run(
     chosen = select_cameras(settings, cameras or [])
     options = app.RunOptions(duration_s=duration, backend=backend, insecure=insecure)
     with open_screen(json=json) as screen:
-        outcomes = app.run(settings, chosen, options, screen.show)
+        outcomes = app.run(settings, chosen, options, screen.show, lambda started: _announce(screen, started))
     failures = [f"{o.name}: {o.detail}" for o in outcomes if o.state.value == "failed"]
     failures += [f"{o.name}: gave no frame ({o.detail or o.state.value})" for o in outcomes if _mute(o)]
     for failure in failures:
@@ -50,7 +54,11 @@ def run(
         raise typer.Exit(1)
 
 
-def _mute(outcome: object) -> bool:
-    from pipeline.app import CameraOutcome
+def _announce(screen: Screen, started: Started) -> None:
+    for model in started.models:
+        screen.say(model)
+    screen.say(f"publishing on {started.address}; see it with: vidpipe watch   stop with Ctrl-C")
 
-    return isinstance(outcome, CameraOutcome) and not outcome.processed and outcome.state.value != "failed"
+
+def _mute(outcome: CameraOutcome) -> bool:
+    return not outcome.processed and outcome.state.value != "failed"

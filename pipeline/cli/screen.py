@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Protocol
 
+from rich import box
 from rich.console import Console, Group
 from rich.live import Live
 from rich.table import Table
@@ -21,6 +22,10 @@ _BAR = 12
 
 class Screen(Protocol):
     """Shows messages; a context manager."""
+
+    def say(self, text: str) -> None:
+        """Tell people something; programs are not told."""
+        ...
 
     def show(self, message: Message) -> None:
         """Take one message."""
@@ -47,6 +52,9 @@ class JsonScreen:
     def __init__(self, *, status: bool) -> None:
         self._status = status
 
+    def say(self, text: str) -> None:
+        """Nothing: only messages go to stdout."""
+
     def show(self, message: Message) -> None:
         """Print the message; heartbeats only where asked for."""
         if self._status or not isinstance(message, Status):
@@ -68,6 +76,11 @@ class PlainScreen:
     def __init__(self) -> None:
         self._states: dict[str, tuple[str, str]] = {}
 
+    def say(self, text: str) -> None:
+        """Print a line."""
+        sys.stdout.write(text + "\n")
+        sys.stdout.flush()
+
     def show(self, message: Message) -> None:
         """Print the message's line."""
         if isinstance(message, Status):
@@ -75,8 +88,7 @@ class PlainScreen:
             if self._states.get(message.camera) == state:
                 return
             self._states[message.camera] = state
-        sys.stdout.write(line_of(message) + "\n")
-        sys.stdout.flush()
+        self.say(line_of(message))
 
     def __enter__(self) -> PlainScreen:
         return self
@@ -118,6 +130,10 @@ class LiveScreen:
         self._rows: dict[str, _Row] = {}
         self._live = Live(console=console, refresh_per_second=4, get_renderable=self._render)
 
+    def say(self, text: str) -> None:
+        """Print a line above the table."""
+        self._console.print(Text(text, style="dim"))
+
     def show(self, message: Message) -> None:
         """Remember the message for the next renewal; events are printed at once."""
         row = self._rows.setdefault(message.camera, _Row())
@@ -129,7 +145,7 @@ class LiveScreen:
             self._console.print(_event_text(message))
 
     def _render(self) -> Group:
-        table = Table(expand=False, pad_edge=False)
+        table = Table(box=box.ROUNDED)
         for title in ("camera", "state", "now", "score", "clip", "memory", "rate", "latency"):
             table.add_column(title, justify="right" if title in ("clip", "memory", "rate", "latency") else "left")
         for name, row in list(self._rows.items()):
