@@ -140,7 +140,7 @@ def _open_model(
     max_batch = min(config.inference.max_batch, cameras)
     encoder = Encoder.open(bundle, backend, max_batch=max_batch, threads=config.inference.threads)
     stack.callback(encoder.close)
-    temporal = Temporal.open(bundle, encoder.backend, capacity=cameras)
+    temporal = Temporal.open(bundle, backend, capacity=cameras)
     stack.callback(temporal.close)
     return encoder, temporal
 

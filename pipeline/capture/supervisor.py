@@ -50,7 +50,7 @@ class CapturePlan:
     transport: str = "tcp"
     open_timeout_s: float = 5.0
     stall_s: float = 2.0
-    slots: int = 8
+    slots: int = 16
 
 
 class CameraSupervisor:
