@@ -20,6 +20,7 @@ from engines.training.progress import Reporter
 from engines.training.recipe import Memory
 from engines.training.schedule import cosine
 
+LABEL_SHARE = 1.0
 EVIDENCE_SHARE = 0.5
 RARE_EVIDENCE = 4.0
 
@@ -66,7 +67,9 @@ def _learn(
     logits, evidence, state = model.explain(torch.from_numpy(chunk.features), torch.from_numpy(chunk.dt), state)
     labels, weight = torch.from_numpy(chunk.labels), torch.from_numpy(chunk.weight)
     each = functional.cross_entropy(logits.flatten(0, 1), labels.flatten(), reduction="none")
-    loss = (each * weight.flatten()).sum() / weight.sum() + EVIDENCE_SHARE * _evidence_loss(evidence, chunk)
+    loss = LABEL_SHARE * (each * weight.flatten()).sum() / weight.sum() + EVIDENCE_SHARE * _evidence_loss(
+        evidence, chunk
+    )
     optimizer.zero_grad()
     loss.backward()  # type: ignore[no-untyped-call]
     torch.nn.utils.clip_grad_norm_(memory_parameters(model), clip_norm)

@@ -19,8 +19,8 @@ from engines.families.cnn_lstm import CnnLstm
 from engines.training.bundling import make_bundle
 from engines.training.checkpoint import FILE, STAGES, Checkpoint, load_checkpoint, save_checkpoint
 from engines.training.encoder_stage import train_encoder
-from engines.training.features import encode
-from engines.training.lanes import Footage, Lane, film
+from engines.training.filming import film_lane, save_encoder
+from engines.training.lanes import Lane
 from engines.training.memory_stage import memory_parameters, train_memory
 from engines.training.pictures import PictureBatch, scene_pictures
 from engines.training.progress import reporter
@@ -41,7 +41,8 @@ class Training:
         self._recipe, self._folder, self._console = recipe, folder, console
         self._prepare(fresh=fresh)
         torch.manual_seed(recipe.seed)
-        model = build_family(recipe.family, {**recipe.options, "labels": len(recipe.labels)})
+        self._options = {**recipe.options, "labels": len(recipe.labels)}
+        model = build_family(recipe.family, self._options)
         assert isinstance(model, CnnLstm)
         self._model = model
         self._state = load_checkpoint(folder, recipe.digest) or Checkpoint(recipe.digest)
@@ -112,18 +113,16 @@ class Training:
         found = {index: shard for index, path in enumerate(paths) if (shard := load_shard(path)) is not None}
         missing = [index for index in range(len(lengths)) if index not in found]
         orders = [(self._seed(LANE_SEEDS, index), lengths[index]) for index in missing]
-        make = partial(_film, rate_hz=self._model.fps, size=self._model.frame_shape, grid=self._model.grid)
-        self._model.eval()
+        encoder = self._folder / "data" / "encoder.pt"
+        encoder.parent.mkdir(exist_ok=True)
+        save_encoder(encoder, self._recipe.family, self._options, self._model)
+        make = partial(film_lane, encoder=encoder.resolve())
         with reporter(self._console, "filming scenes", len(missing)) as news:
-            for index, footage in zip(missing, in_order(make, orders, self._workers), strict=True):
-                found[index] = vars(self._encode(footage))
+            for index, lane in zip(missing, in_order(make, orders, self._workers), strict=True):
+                found[index] = vars(lane)
                 save_shard(paths[index], found[index])
                 news.advance(1, "")
         return [Lane(**found[index]) for index in range(len(lengths))]
-
-    def _encode(self, footage: Footage) -> Lane:
-        features = encode(self._model, footage.frames).astype(np.float16)
-        return Lane(features, footage.times_s, footage.since_s, footage.left_s, footage.evidence)
 
     def _seed(self, base: int, index: int) -> int:
         return base + (self._recipe.seed % 100) * SEEDS_PER_RUN + index
@@ -160,7 +159,3 @@ class Training:
 
     def _spent_s(self) -> float:
         return self._state.spent_s + time.monotonic() - self._since
-
-
-def _film(order: tuple[int, float], *, rate_hz: float, size: tuple[int, int], grid: tuple[int, int]) -> Footage:
-    return film(order[0], order[1], rate_hz, size, grid)

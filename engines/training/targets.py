@@ -26,7 +26,6 @@ BROUGHT, LEFT, STAYING = 1, 2, 4
 def picture_targets(scene: Scene, time_s: float, grid: Grid) -> NDArray[np.float32]:
     """Maps of person, standing luggage, carried luggage and bending: float32 `[4, rows, columns]` in 0..1."""
     maps = np.zeros((4, *grid), np.float32)
-    scene.schedule.extend(time_s)
     for visit in _in_view(scene, time_s):
         x, y = _middle(visit, time_s)
         _blob(maps[0], x, y, PERSON_SPREAD)
@@ -42,13 +41,13 @@ def picture_targets(scene: Scene, time_s: float, grid: Grid) -> NDArray[np.float
 def evidence(scene: Scene, time_s: float, grid: Grid) -> NDArray[np.uint8]:
     """Bits of what memory should know of each cell: uint8 `[rows, columns]`."""
     bits = np.zeros(grid, np.uint8)
+    for visit in _in_view(scene, time_s):
+        if time_s - visit.enter_s >= LOITERING_AFTER_S:
+            bits[_near(grid, *_middle(visit, time_s), PERSON_SPREAD)] |= STAYING
     for item in scene.schedule.brought:
         if item.stands(time_s):
             here = _near(grid, *_centre(item), THING_SPREAD)
             bits[here] |= BROUGHT | (LEFT if item.left(time_s) else 0)
-    for visit in _in_view(scene, time_s):
-        if time_s - visit.enter_s >= LOITERING_AFTER_S:
-            bits[_near(grid, *_middle(visit, time_s), PERSON_SPREAD)] |= STAYING
     return bits
 
 
@@ -70,6 +69,7 @@ def knowable_labels(
 
 
 def _in_view(scene: Scene, time_s: float) -> list[Visit]:
+    scene.schedule.extend(time_s)
     return [visit for visit in scene.schedule.visits_at(time_s) if visit.enter_s <= time_s < visit.exit_s]
 
 
