@@ -31,7 +31,7 @@ def wait_for_clip(address: str) -> None:
 
 
 def test_the_scene_runs_on_the_embedded_defaults_without_any_file(tmp_path):
-    result = vidpipe("run", "camera0", "--duration", 6, "--json", folder=tmp_path)
+    result = vidpipe("run", "camera0", "--duration", 8, "--json", folder=tmp_path)
     assert (result.returncode, result.stderr) == (0, "")
     clips = [m for m in lines(result.stdout) if m["schema"] == "vidpipe.clip/1"]
     assert len(clips) >= 3
@@ -40,11 +40,15 @@ def test_the_scene_runs_on_the_embedded_defaults_without_any_file(tmp_path):
     assert {c["label"] for c in clips} <= LABELS
     assert all(set(c["scores"]) == LABELS and abs(sum(c["scores"].values()) - 1) < 1e-4 for c in clips)
     assert all(c["model"]["name"] == "scene" and len(c["model"]["sha"]) == 64 for c in clips)
-    assert [c["state"]["age_steps"] for c in clips] == [10 + 5 * k for k in range(len(clips))]
+    for clip in clips:
+        # a busy machine may thin the stream; what it drops it says, and the memory lives on
+        assert abs(clip["clip"]["frames"] + clip["clip"]["dropped"] - 10) <= clip["clip"]["dropped"]
+        assert clip["state"]["reset_reason"] == "start"
+        assert clip["state"]["age_s"] == pytest.approx(clip["media_time"] - clips[0]["clip"]["start"], abs=0.3)
 
 
 def test_plain_lines_for_people_where_there_is_no_terminal(tmp_path):
-    result = vidpipe("run", "--duration", 4, folder=tmp_path)
+    result = vidpipe("run", "--duration", 8, folder=tmp_path)
     assert result.returncode == 0
     assert "camera0      running" in result.stdout
     assert "0.0 -    2.0 s" in result.stdout

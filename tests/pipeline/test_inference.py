@@ -1,0 +1,124 @@
+"""The inference loop: fair batches, files in step, several models in one process, every frame accounted for."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from capturing import plan
+from processes import write_config
+from videos import write_video
+
+import engines
+from pipeline import app
+from pipeline.capture.supervisor import CameraState, CameraSupervisor
+from pipeline.config.load import load_config, select_cameras
+from pipeline.inference.batcher import FileBatcher, LiveBatcher, make_batcher
+from pipeline.stream.messages import Message, Prediction, Status
+
+SCENE = Path(engines.__file__).parent / "bundles" / "scene"
+
+
+@dataclass
+class Supervised:
+    """What a batcher sees of a camera."""
+
+    name: str
+    over: bool = False
+    ring: SimpleNamespace = field(default_factory=lambda: SimpleNamespace(backlog=0))
+
+
+def names(cameras) -> str:
+    return "".join(camera.name for camera in cameras)
+
+
+def test_a_live_batch_takes_who_is_ready_and_waits_for_nobody():
+    a, b, c = (Supervised(name) for name in "abc")
+    batcher = LiveBatcher([a, b, c], 8)
+    assert batcher.next() == []
+    a.ring.backlog, c.ring.backlog = 3, 1
+    assert names(batcher.next()) == "ac", "one frame of each, however many wait"
+
+
+def test_a_full_batch_goes_on_with_those_that_were_left_out():
+    cameras = [Supervised(name) for name in "abcde"]
+    for camera in cameras:
+        camera.ring.backlog = 9
+    batcher = LiveBatcher(cameras, 2)
+    assert [names(batcher.next()) for _ in range(5)] == ["ab", "cd", "ea", "bc", "de"]
+
+
+def test_files_walk_in_step_whatever_comes_first():
+    a, b = Supervised("a"), Supervised("b")
+    batcher = FileBatcher([a, b], 8)
+    a.ring.backlog = 4
+    assert batcher.next() == [], "b is not over and has no frame yet"
+    b.ring.backlog = 1
+    assert names(batcher.next()) == "ab"
+    b.ring.backlog, b.over = 0, True
+    assert names(batcher.next()) == "a"
+
+
+def test_the_batcher_follows_the_sources():
+    live, file = (CameraSupervisor(plan("a", source)) for source in ("scene://", "a.mp4"))
+    assert isinstance(make_batcher([live, file], 4), LiveBatcher)
+    assert isinstance(make_batcher([file], 4), FileBatcher)
+
+
+def run(folder: Path, cameras: dict[str, object], **sections: object) -> tuple[list[app.CameraOutcome], list[Message]]:
+    path, _ = write_config(folder, cameras, **sections)
+    config = load_config(path)
+    heard: list[Message] = []
+    outcomes = app.run(config, select_cameras(config, []), app.RunOptions(), heard.append)
+    return outcomes, heard
+
+
+@pytest.fixture(autouse=True)
+def own_home(tmp_path, monkeypatch):
+    for variable in ("HOME", "XDG_STATE_HOME", "XDG_CACHE_HOME"):
+        monkeypatch.setenv(variable, str(tmp_path))
+
+
+def test_every_frame_is_processed_or_accounted_for(tmp_path):
+    videos = {name: write_video(tmp_path / f"{name}.mp4", 60 + 15 * k) for k, name in enumerate("abcde")}
+    outcomes, heard = run(tmp_path, videos, inference={"max_batch": 2})
+    last = {m.camera: m for m in heard if isinstance(m, Status)}
+    for k, outcome in enumerate(outcomes):
+        counts = last[outcome.name].counts
+        assert outcome.state is CameraState.FINISHED
+        assert counts.due == counts.processed == outcome.processed == 20 + 5 * k
+        assert (counts.thinned, counts.overrun, counts.in_flight) == (0, 0, 0)
+    assert [m.state for m in last.values()] == ["finished"] * 5
+
+
+def test_two_models_run_beside_each_other(tmp_path):
+    other = tmp_path / "other"
+    shutil.copytree(SCENE, other)
+    manifest = (other / "manifest.yaml").read_text()
+    (other / "manifest.yaml").write_text(manifest.replace("name: scene", "name: other", 1))
+    video = write_video(tmp_path / "a.mp4", 60)
+    both = {"a": {"source": str(video)}, "b": {"source": str(video), "model": str(other)}}
+    _, heard = run(tmp_path, both)
+    clips = {name: [m for m in heard if isinstance(m, Prediction) and m.camera == name] for name in both}
+    assert [c.scores for c in clips["a"]] == [c.scores for c in clips["b"]]
+    assert {c.model.name for c in clips["b"]} == {"other"}
+    assert clips["a"][0].model.sha != clips["b"][0].model.sha
+
+
+def test_a_lower_rate_of_its_own_reaches_the_clips(tmp_path):
+    video = write_video(tmp_path / "a.mp4", 90)
+    _, heard = run(tmp_path, {"a": {"source": str(video), "fps": 2.5}})
+    clips = [m for m in heard if isinstance(m, Prediction)]
+    assert [c.clip.frames for c in clips] == [5] * len(clips)
+    assert all(c.clip.coverage == 1.0 and c.clip.fps_effective == 2.5 for c in clips)
+
+
+def test_a_bad_file_does_not_stop_the_others(tmp_path):
+    good = write_video(tmp_path / "a.mp4", 45)
+    outcomes, heard = run(tmp_path, {"good": good, "bad": tmp_path / "none.mp4"})
+    assert {o.name: o.state for o in outcomes} == {"good": CameraState.FINISHED, "bad": CameraState.FAILED}
+    assert any(isinstance(m, Prediction) for m in heard)
+    assert "no such file" in next(m.detail for m in heard if isinstance(m, Status) and m.state == "failed")
