@@ -31,11 +31,12 @@ class Order(msgspec.Struct, frozen=True):
 
 
 class Opened(msgspec.Struct, frozen=True, tag="opened"):
-    """The source is open; it counts as running only with its first frame."""
+    """The source is open; it counts as running only with its first frame. One that `waits` needs credits."""
 
     width: int
     height: int
     fps: float
+    waits: bool
 
 
 class Resized(msgspec.Struct, frozen=True, tag="resized"):

@@ -71,6 +71,7 @@ class CameraSupervisor:
         self._running_since_s = 0.0
         self._retry_at_s = 0.0
         self._seen = (0, 0.0)
+        self._waits = not plan.source.live
 
     @property
     def over(self) -> bool:
@@ -97,7 +98,7 @@ class CameraSupervisor:
 
     def free_slot(self) -> None:
         """The ring has a free slot again: a file goes on reading."""
-        if self.process is not None and not self.plan.source.live:
+        if self.process is not None and self._waits:
             self.process.credit()
 
     def ask_to_leave(self) -> None:
@@ -149,7 +150,7 @@ class CameraSupervisor:
                 self._running_since_s = now_s
                 self._become(CameraState.RUNNING, "")
         elif isinstance(news, Opened):
-            self.size, self.fps = (news.width, news.height), news.fps
+            self.size, self.fps, self._waits = (news.width, news.height), news.fps, news.waits
             self._become(CameraState.WAITING_FIRST_FRAME, "")
         elif isinstance(news, Resized):
             self.size = (news.width, news.height)
@@ -183,7 +184,7 @@ class CameraSupervisor:
 
     def _blocked(self) -> bool:
         """A file that waits for its reader stands still on purpose."""
-        return not self.plan.source.live and self.ring.full
+        return self._waits and self.ring.full
 
     def _become(self, state: CameraState, detail: str) -> None:
         self.state, self.detail = state, detail

@@ -12,7 +12,7 @@ from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING, NoReturn
 
 from engines.errors import SourceError
-from pipeline.capture.clock import MediaClock
+from pipeline.capture.clock import MediaClock, Tick
 from pipeline.capture.decoder_log import DecoderLog, write_through
 from pipeline.capture.frames import FrameSource, open_source
 from pipeline.capture.protocol import FRAME, Ended, Opened, Resized, decode_order, encode
@@ -58,10 +58,9 @@ class Capture:
     def __init__(self, order: Order, link: Connection) -> None:
         self._order = order
         self._link = link
-        self._live = order.kind != "file"
+        self._live = order.kind != "file"  # known better once it is open
         self._ring = RollingBuffer(order.ring_fd, order.slots, order.height, order.width)
         self._log = DecoderLog(order.log_fd)
-        self._sampler = Sampler(order.rate_hz, thin=self._live)
         self._flags = FrameFlag.CONNECTED
         self._dropped = 0
         self._grabbed = 0
@@ -82,9 +81,11 @@ class Capture:
             source.release()
 
     def _stream(self, source: FrameSource) -> Ended:
-        self._tell(Opened(source.width, source.height, source.fps))
+        # a video of known length behind a web address is a file too
+        self._live = self._order.kind != "file" and not (self._order.kind == "http" and source.frame_count > 0)
+        self._tell(Opened(source.width, source.height, source.fps, waits=not self._live))
         self._size = self._log.read().size
-        clock = self._clock(source)
+        clock, sampler = self._clock(source), Sampler(self._order.rate_hz, thin=self._live)
         self._good_s = time.monotonic()
         while True:
             before_s = time.monotonic()
@@ -96,7 +97,7 @@ class Capture:
             self._heed_decoder()
             if ok:
                 self._good_s = arrival_ns / 1e9
-                self._take(source, clock, arrival_ns, captured_ns)
+                self._take(source, clock.tick(source.position_ms(), arrival_ns), sampler, arrival_ns, captured_ns)
             elif not self._live:
                 return self._end_of_file(source)
             elif arrival_ns / 1e9 - self._good_s > _PATIENCE_S:
@@ -122,18 +123,17 @@ class Capture:
             self._tell(Resized(*news.size))
         self._size = news.size or self._size
 
-    def _take(self, source: FrameSource, clock: MediaClock, arrival_ns: int, captured_ns: int) -> None:
+    def _take(self, source: FrameSource, tick: Tick, sampler: Sampler, arrival_ns: int, captured_ns: int) -> None:
         self._grabbed += 1
         self._ring.count("grabbed")
-        tick = clock.tick(source.position_ms(), arrival_ns)
         if tick.jumped:
             self._flags |= FrameFlag.JUMPED
-        if not self._sampler.due(tick.media_ns):
+        if not sampler.due(tick.media_ns):
             return
         self._ring.count("due")
         if not self._live:
             self._wait_for_slot()
-        if not self._admit():
+        if not self._admit(sampler):
             self._dropped += 1
             return
         _shrink(_cropped(source.retrieve(), self._order.crop), self._ring.slot())
@@ -143,8 +143,8 @@ class Capture:
         self._dropped, self._flags = 0, FrameFlag(0)
         self._link.send_bytes(FRAME)
 
-    def _admit(self) -> bool:
-        if not self._sampler.keep(self._ring.lag_ns(time.monotonic_ns())):
+    def _admit(self, sampler: Sampler) -> bool:
+        if not sampler.keep(self._ring.lag_ns(time.monotonic_ns())):
             self._ring.count("thinned")
             return False
         if self._ring.full:
