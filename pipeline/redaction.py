@@ -78,4 +78,5 @@ def _without_credentials(match: re.Match[str]) -> str:
 
 
 def _spellings(value: str) -> set[str]:
-    return {value, unquote(value), quote(value, safe=""), quote(value)}
+    encoded = {quote(value, safe=safe, errors="surrogatepass") for safe in ("", "/")}
+    return {value, unquote(value), *encoded}

@@ -15,8 +15,9 @@ from pipeline.fakecam.viewer import Viewer
 StartMode = Literal["live", "on_connect"]
 """`live`: one clock for all clients, who join where it stands. `on_connect`: each client gets the media from time 0.
 
-With `on_connect` RTP-Info ties media time 0 to the first picture. FFmpeg, and so OpenCV, still gives the first packet of an
-RTSP stream no time, whatever the server, and counts from the second one: picture `i` shows at POS_MSEC `(i - 1) / rate`.
+With `on_connect` RTP-Info ties media time 0 to the first picture. FFmpeg, and so OpenCV, still gives the first packet
+of an RTSP stream no time, whatever the server, and counts from the second: OpenCV's POS_MSEC of picture `i` is that of
+`i - 1`.
 """
 
 _READY_S = 0.05  # a live feed begins this far ahead, so its first picture is ready in time

@@ -76,11 +76,6 @@ class Connection:
         self._leave()
         self._writer.close()
 
-    def abort(self) -> None:
-        """Hang up at once."""
-        self._leave()
-        self._writer.transport.abort()
-
     async def _read(self) -> bytes:
         """What the client sends; empty at its end, or when it has been silent for longer than a session may be."""
         while True:

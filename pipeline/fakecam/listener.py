@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import socket
 import ssl
 import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 from engines.errors import SourceError
 from pipeline.fakecam.camera import Camera, StartMode
@@ -17,6 +19,9 @@ from pipeline.fakecam.media import Media
 from pipeline.rtsp.auth import Guard
 
 _ENCODING_THREADS = 4
+_HANDSHAKE_S = 10.0
+_RETRY_S = 0.2
+_FLUSH_S = 5.0  # for what is on its way when a connection closes
 
 
 class Listener:
@@ -35,26 +40,22 @@ class Listener:
             path: Camera(path, one, start, began_at=began_at, executor=self._executor) for path, one in media.items()
         }
         self._guard, self._note = guard, note
-        self._loop = asyncio.new_event_loop()
         self._connections: set[Connection] = set()
-        self._thread = threading.Thread(target=self._run, name="fakecam", daemon=True)
+        self._serving: set[asyncio.Task[None]] = set()
 
     def start(self, host: str, port: int, tls: ssl.SSLContext | None) -> int:
-        """Listen and serve; gives the port."""
-        try:
-            server = self._loop.run_until_complete(asyncio.start_server(self._serve, host, port, ssl=tls))
-        except OSError as error:
-            self._loop.close()
-            number = error.errno or 0  # below 0 for a failed name look-up
-            reason = (os.strerror(number) if number > 0 else error.strerror or str(error)).lower()
-            raise SourceError(f"a camera cannot be served at {host}:{port}: {reason}; choose another port") from error
-        self._server = server
+        """Listen and serve; gives the port. Raises SourceError where the address cannot be had."""
+        self._socket = _listening(host, port)
+        self._tls = tls
+        self._loop = asyncio.new_event_loop()
+        self._ended = asyncio.Event()
+        self._thread = threading.Thread(target=self._run, name="fakecam", daemon=True)
         self._thread.start()
-        return int(server.sockets[0].getsockname()[1])
+        return int(self._socket.getsockname()[1])
 
     def stop(self) -> None:
-        """End the loop and its threads."""
-        self._loop.call_soon_threadsafe(self._loop.stop)
+        """Hang up on all clients, and end the loop and its threads."""
+        self._loop.call_soon_threadsafe(self._ended.set)
         self._thread.join()
         self._executor.shutdown(wait=True)
 
@@ -80,27 +81,75 @@ class Listener:
 
     def _run(self) -> None:
         try:
-            self._loop.run_forever()
+            self._loop.run_until_complete(self._main())
         finally:
-            self._server.close()
-            for connection in tuple(self._connections):
-                connection.abort()
-            self._loop.run_until_complete(self._end_tasks())
             self._loop.close()
 
-    async def _end_tasks(self) -> None:
-        tasks = asyncio.all_tasks() - {asyncio.current_task()}
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+    async def _main(self) -> None:
+        self._loop.add_reader(self._socket, self._accept)
+        await self._ended.wait()
+        self._loop.remove_reader(self._socket)
+        self._socket.close()
+        while tasks := asyncio.all_tasks() - {asyncio.current_task()}:
+            for task in tasks:  # again and again, since `wait_for` before Python 3.12 can swallow a cancellation
+                task.cancel()
+            await asyncio.wait(tasks, timeout=0.05)
+        for _ in range(5):  # a closed transport lets its socket go a few turns of the loop later
+            await asyncio.sleep(0)
 
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def _accept(self) -> None:
+        try:
+            sock, _ = self._socket.accept()
+        except BlockingIOError:  # the client has left again
+            return
+        except OSError:  # too many files are open, most likely: leave the others their time
+            self._loop.remove_reader(self._socket)
+            self._loop.call_later(_RETRY_S, self._listen_again)
+            return
+        sock.settimeout(0)
+        task = self._loop.create_task(self._serve(sock))
+        self._serving.add(task)
+        # a task that is cancelled before its first step never sees its socket
+        task.add_done_callback(partial(self._done, sock))
+
+    def _done(self, sock: socket.socket, task: asyncio.Task[None]) -> None:
+        self._serving.discard(task)
+        sock.close()
+
+    def _listen_again(self) -> None:
+        if not self._ended.is_set():
+            self._loop.add_reader(self._socket, self._accept)
+
+    async def _serve(self, sock: socket.socket) -> None:
+        reader = asyncio.StreamReader()
+        protocol = asyncio.StreamReaderProtocol(reader)
+        patience = _HANDSHAKE_S if self._tls else None
+        try:
+            transport, _ = await self._loop.connect_accepted_socket(
+                lambda: protocol, sock, ssl=self._tls, ssl_handshake_timeout=patience
+            )
+        except OSError:  # no TLS, or not with this certificate: the client's choice
+            return
+        writer = asyncio.StreamWriter(transport, protocol, reader, self._loop)
         connection = Connection(reader, writer, self._cameras, self._guard, self._note)
         self._connections.add(connection)
         self._note("connections")
         try:
-            # asyncio before 3.12 reports a client's task that was cancelled as a fault
-            with contextlib.suppress(asyncio.CancelledError):
-                await connection.serve()
+            await connection.serve()
+            with contextlib.suppress(OSError, asyncio.TimeoutError):
+                await asyncio.wait_for(writer.wait_closed(), _FLUSH_S)
         finally:
             self._connections.discard(connection)
+            transport.abort()
+
+
+def _listening(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        sock = socket.create_server((host, port), family=family, backlog=64)
+    except OSError as error:
+        number = error.errno or 0  # below 0 for a failed name look-up
+        reason = (os.strerror(number) if number > 0 else error.strerror or str(error)).lower()
+        raise SourceError(f"a camera cannot be served at {host}:{port}: {reason}; choose another port") from error
+    sock.settimeout(0)
+    return sock

@@ -75,7 +75,7 @@ class Guard:
             return False
         proof = _Proof(given.get("nc", ""), given.get("cnonce", ""))
         expected = _digest(self.challenge(nonce), self.credentials, method, named, proof)
-        return hmac.compare_digest(given.get("response", "").encode(), expected.encode())
+        return hmac.compare_digest(_bytes(given.get("response", "")), expected.encode())
 
 
 def parse_challenges(values: Iterable[str]) -> tuple[Challenge, ...]:
@@ -123,7 +123,7 @@ def _digest(challenge: Challenge, credentials: Credentials, method: str, uri: st
 
 def _hash(challenge: Challenge, *parts: str) -> str:
     # MD5 is what the cameras speak; it guards nothing here but the protocol's own exchange
-    return _HASHES[_base(challenge.algorithm)](":".join(parts).encode(), usedforsecurity=False).hexdigest()
+    return _HASHES[_base(challenge.algorithm)](_bytes(":".join(parts)), usedforsecurity=False).hexdigest()
 
 
 def _base(algorithm: str) -> str:
@@ -135,7 +135,7 @@ def _is_session(challenge: Challenge) -> bool:
 
 
 def _basic_bytes(credentials: Credentials) -> bytes:
-    return base64.b64encode(f"{credentials.user}:{credentials.password}".encode())
+    return base64.b64encode(_bytes(f"{credentials.user}:{credentials.password}"))
 
 
 def _basic_token(header: str) -> bytes:
@@ -173,6 +173,10 @@ def _parameters(text: str) -> dict[str, str]:
     """`name="value"` pairs, keys in lower case; a backslash inside quotes escapes the next character."""
     pairs = ((match[1].lower(), match[2], match[3]) for match in _PARAMETER.finditer(text))
     return {name: bare if bare is not None else re.sub(r"\\(.)", r"\1", quoted) for name, quoted, bare in pairs}
+
+
+def _bytes(text: str) -> bytes:
+    return text.encode("utf-8", "surrogatepass")  # a configuration file can spell halves of characters
 
 
 def _escape(text: str) -> str:

@@ -175,4 +175,4 @@ def _format(first: str, headers: Headers, body: bytes) -> bytes:
     lines = [first, *(f"{name}: {value}" for name, value in headers.lines)]
     if body:
         lines.append(f"Content-Length: {len(body)}")
-    return "\r\n".join([*lines, "", ""]).encode() + body
+    return "\r\n".join([*lines, "", ""]).encode("utf-8", "surrogatepass") + body

@@ -44,7 +44,7 @@ def parse_url(url: str) -> StreamUrl:
     if not host or parts.scheme not in DEFAULT_PORTS:
         allowed = ", ".join(f"{scheme}://" for scheme in DEFAULT_PORTS)
         raise SourceError(f"the URL should begin with one of {allowed} and name a host")
-    if any(ord(letter) <= 32 for letter in parts.path + parts.query + host):
+    if any(letter == " " or not letter.isprintable() for letter in parts.path + parts.query + host):
         raise SourceError("the URL holds a space or control character: percent-encode it")
     if parts.username is None and port is not None and "@" in parts.path + parts.query + parts.fragment:
         raise SourceError(
