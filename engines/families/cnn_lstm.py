@@ -8,6 +8,7 @@ peepholes), so what it learns of one place holds everywhere. The second is an or
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 import msgspec
@@ -29,7 +30,7 @@ EVIDENCE = ("brought", "left", "staying")
 
 
 class CnnLstmOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Sizes of the network; `height` and `width` are multiples of 8."""
+    """Sizes of the network; `height` and `width` are multiples of 8, `memory_s` is how long cells hold at the start."""
 
     height: int = 72
     width: int = 128
@@ -38,6 +39,7 @@ class CnnLstmOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     channels: tuple[int, int, int] = (12, 24, 48)
     places: int = 16
     hidden: int = 64
+    memory_s: float = 60.0
 
 
 class CnnLstm(StreamModel):
@@ -62,7 +64,7 @@ class CnnLstm(StreamModel):
         self.evidence = nn.Conv2d(places, len(EVIDENCE), 1)
         self.scene = nn.LSTM(2 * places + len(EVIDENCE) + 2 * len(MAPS) + 1, hidden, batch_first=True)
         self.head = nn.Linear(hidden, options.labels)
-        self._open_forget_gates()
+        self._spread_memories()
 
     @classmethod
     def build(cls, options: Mapping[str, object]) -> CnnLstm:
@@ -134,15 +136,22 @@ class CnnLstm(StreamModel):
         maps = torch.cat([maps.amax((2, 3)), 0.25 * maps.sum((2, 3))], 1)
         return torch.cat([places.amax((2, 3)), places.mean((2, 3)), 0.25 * evidence, maps, pace], 1)
 
-    def _open_forget_gates(self) -> None:
-        """Start with memories that last: forget bias 1 for the scene, 2 for the places."""
+    def _spread_memories(self) -> None:
+        """Start with cells that forget at different rates, from two steps to `memory_s`.
+
+        Tallec & Ollivier 2018 (arXiv 1804.11188): a forget bias of log T holds for about T steps. Evidence starts rare.
+        """
+        longest = math.log(self.options.memory_s * self.fps)
         with torch.no_grad():
-            for bias, size, value in (
-                (self.place_in.bias, self.options.places, 2.0),
-                (self.scene.bias_ih_l0, self.options.hidden, 1.0),
+            for bias, size in (
+                (self.place_in.bias, self.options.places),
+                (self.scene.all_weights[0][2], self.options.hidden),
             ):
-                assert isinstance(bias, Tensor)
-                bias[size : 2 * size] = value
+                assert bias is not None
+                bias[size : 2 * size] = torch.linspace(math.log(2.0), longest, size)
+                bias[:size] = -0.3 * bias[size : 2 * size]
+            assert self.evidence.bias is not None
+            self.evidence.bias.fill_(-4.0)
 
 
 class MapEncoder(nn.Module):

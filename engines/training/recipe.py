@@ -41,10 +41,11 @@ class Lanes(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Memory(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Stage 2: the recurrent part learns in parallel lanes by truncated backpropagation through time."""
 
-    epochs: Count = 8
-    lanes: Count = 128
+    epochs: Count = 4
+    lanes: Count = 24
     steps: Annotated[int, msgspec.Meta(ge=2)] = 48
-    learning_rate: Rate = 0.003
+    learning_rate: Rate = 0.008
+    evidence_first: Share = 0.3
     reset: Share = 0.05
     drop: Share = 0.5
     warm_up_steps: Annotated[int, msgspec.Meta(ge=0)] = 10
