@@ -37,7 +37,11 @@ MEMORY_DECAY = 1e-4
 class Training:
     """One training in a folder; `run` does what is left to do and returns the bundle's folder."""
 
-    def __init__(self, recipe: Recipe, folder: Path, console: Console, *, fresh: bool = False) -> None:
+    def __init__(
+        self, recipe: Recipe, folder: Path, console: Console, *, fresh: bool = False, threads: int | None = None
+    ) -> None:
+        if threads is not None:
+            torch.set_num_threads(threads)
         self._recipe, self._folder, self._console = recipe, folder, console
         self._prepare(fresh=fresh)
         torch.manual_seed(recipe.seed)

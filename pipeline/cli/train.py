@@ -27,15 +27,11 @@ def train(
 
     settings = load_recipe(recipe)
     try:
-        import torch
-
         from engines.training.run import Training
     except ModuleNotFoundError as error:
         if error.name != "torch":
             raise
         raise MissingExtraError("vidpipe train", "torch", "train") from error
-    if threads is not None:
-        torch.set_num_threads(threads)
     folder = out or Path("runs") / settings.name
-    bundle = Training(settings, folder, Console(), fresh=fresh).run()
+    bundle = Training(settings, folder, Console(), fresh=fresh, threads=threads).run()
     typer.echo(f"the bundle is in {bundle}; use it with `model: {bundle}` in the configuration")
