@@ -13,12 +13,11 @@ import tempfile
 import time
 from pathlib import Path
 
-import av
 import numpy as np
 import psutil
-from live_run import fake_cameras, live_run
 
-from engines.scene import Scene
+from pipeline.bench.live import fake_cameras, live_run
+from pipeline.bench.video import record_scene
 from pipeline.stream.messages import Prediction, Status
 from pipeline.stream.subscriber import Subscriber
 
@@ -29,7 +28,7 @@ def main() -> None:
     """Run once and print the figures."""
     arguments = _arguments()
     with tempfile.TemporaryDirectory() as folder:
-        video = _record(Path(folder) / "scene.mp4", arguments.fps)
+        video = record_scene(Path(folder) / "scene.mp4", fps=round(arguments.fps))
         with fake_cameras(video, "--cameras", arguments.cameras) as urls:
             _measure(urls, arguments)
 
@@ -79,18 +78,6 @@ def _cpu_s(process: psutil.Process) -> float:
 def _memory_mib(process: psutil.Process) -> tuple[float, float]:
     children = [child.memory_full_info().pss / 2**20 for child in process.children(recursive=True)]
     return process.memory_full_info().pss / 2**20 + sum(children), float(np.mean(children))
-
-
-def _record(path: Path, fps: float) -> Path:
-    """A minute of the test scene as an H.264 file without B frames, so that serving it costs no encoding."""
-    scene = Scene(1, width=640, height=360, fps=fps)
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream("libx264", rate=round(fps), options={"preset": "veryfast", "bf": "0", "g": "30"})
-        stream.width, stream.height, stream.pix_fmt = 640, 360, "yuv420p"
-        for index in range(round(60 * fps)):
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(scene.frame(index), "bgr24")))
-        container.mux(stream.encode())
-    return path
 
 
 def _arguments() -> argparse.Namespace:

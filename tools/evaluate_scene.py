@@ -3,7 +3,7 @@
     python tools/evaluate_scene.py --scenes 24 --at-once 8 --seconds 240
 
 Each scene (a seed that training never saw) is one RTSP camera of `vidpipe fakecam` whose clock starts at the
-connection; `vidpipe run` reads them all, and this tool judges what it hears on the prediction stream against the scene's truth.
+connection; `vidpipe run` reads them all, and this tool judges what it hears on the prediction stream against the truth.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ import argparse
 import time
 
 import numpy as np
-from live_run import fake_cameras, live_run
 
 from engines.bundle import load_bundle
 from engines.clips import Clip
 from engines.training.judging import judged, truth_of
 from engines.training.metrics import Judged, Run, clip_tallies, confusion, match, memory_tally
+from pipeline.bench.live import fake_cameras, live_run
 from pipeline.stream.messages import Event, Prediction
 from pipeline.stream.subscriber import Subscriber
 

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from engines.errors import VidpipeError
+from pipeline.cli.bench import bench
 from pipeline.cli.check import check
 from pipeline.cli.fakecam import fakecam
 from pipeline.cli.init import init
@@ -42,7 +43,7 @@ def _options(
     """Real-time video analytics with memory: cameras in, predictions of a recurrent network out."""
 
 
-for _command in (run, watch, check, init, models, verify, fakecam, train):
+for _command in (run, watch, check, init, models, verify, fakecam, bench, train):
     app.command()(_command)
 
 

@@ -1,4 +1,4 @@
-"""A `vidpipe run` beside a tool: fake cameras in one process, the pipeline in another, the tool as the subscriber."""
+"""A `vidpipe run` beside us: fake cameras in one process, the pipeline in another, and we are the subscriber."""
 
 from __future__ import annotations
 
@@ -16,7 +16,9 @@ from pathlib import Path
 import psutil
 import yaml
 
-_VIDPIPE = str(Path(sys.executable).with_name("vidpipe"))
+from engines.errors import SourceError
+
+_COMMAND = [sys.executable, "-c", "from pipeline.cli.main import main; main()"]
 
 
 @dataclass(frozen=True)
@@ -30,28 +32,33 @@ class LiveRun:
 @contextmanager
 def fake_cameras(*arguments: object) -> Iterator[list[str]]:
     """`vidpipe fakecam` in a process of its own; the URLs of its cameras, in order."""
-    command = [_VIDPIPE, "fakecam", *map(str, arguments), "--port", "0", "--json"]
+    command = [*_COMMAND, "fakecam", *map(str, arguments), "--port", "0", "--json"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
-        facts = json.loads(process.stdout.readline())
+        line = process.stdout.readline()
+        if not line:
+            raise SourceError("the fake cameras did not start: see the line above")
         try:
-            yield [camera["url"] for camera in facts["cameras"]]
+            yield [camera["url"] for camera in json.loads(line)["cameras"]]
         finally:
             process.send_signal(signal.SIGTERM)
 
 
 @contextmanager
-def live_run(sources: list[str], *, model: str, backend: str = "auto") -> Iterator[LiveRun]:
+def live_run(
+    sources: list[str], *, model: str, backend: str = "auto", rate_hz: float | None = None
+) -> Iterator[LiveRun]:
     """`vidpipe run` on cameras cam0, cam1, ... in a process of its own."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         address = f"tcp://127.0.0.1:{probe.getsockname()[1]}"
-    cameras = {f"cam{k}": {"source": source, "model": model} for k, source in enumerate(sources)}
+    own = {"model": str(model), **({"fps": rate_hz} if rate_hz else {})}
+    cameras = {f"cam{k}": {"source": source, **own} for k, source in enumerate(sources)}
     with tempfile.TemporaryDirectory() as folder:
         config = Path(folder) / "vidpipe.yaml"
         settings = {"cameras": cameras, "publish": {"bind": address}, "inference": {"backend": backend}}
         config.write_text(yaml.safe_dump(settings))
-        command = [_VIDPIPE, "run", "--config", str(config)]
+        command = [*_COMMAND, "run", "--config", str(config)]
         with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
             try:
                 yield LiveRun(address, psutil.Process(process.pid))
