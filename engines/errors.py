@@ -59,5 +59,6 @@ class StreamError(VidpipeError):
 class MissingExtraError(VidpipeError):
     """An optional package is not installed."""
 
-    def __init__(self, what: str, package: str, extra: str) -> None:
-        super().__init__(f"{what} needs the package {package}, which is not installed: pip install 'vidpipe[{extra}]'")
+    def __init__(self, what: str, package: str, extra: str = "", *, install: str = "") -> None:
+        command = install or f"pip install 'vidpipe[{extra}]'"
+        super().__init__(f"{what} needs the package {package}, which is not installed: {command}")

@@ -16,17 +16,27 @@ FAMILIES: dict[str, str] = {
     "cnn_lstm": "engines.families.cnn_lstm:CnnLstm",
 }
 
+ON_ENCODERS: dict[str, str] = {
+    "cnn_lstm": "engines.families.encoder_lstm:EncoderLstm",
+}
+"""What a family is made of where its options name a pretrained `encoder`; see `engines.encoders`."""
+
 
 def build_family(name: str, options: Mapping[str, object]) -> StreamModel:
-    """Make a network with random weights.
+    """Make a network with random weights, but for a pretrained encoder where the options name one.
 
     Raises:
         ConfigError: an unknown family, or an option that it does not have or cannot take.
-        MissingExtraError: torch is not installed.
+        MissingExtraError: torch, or the package with the encoder's weights, is not installed.
+        ModelError: the encoder's weights are damaged.
     """
     if name not in FAMILIES:
         raise ConfigError(f"there is no model family {name!r}, known are {', '.join(sorted(FAMILIES))}")
-    module, _, attribute = FAMILIES[name].partition(":")
+    if "encoder" in options and name not in ON_ENCODERS:
+        raise ConfigError(
+            f"the family {name} does not run on a pretrained encoder, these do: {', '.join(sorted(ON_ENCODERS))}"
+        )
+    module, _, attribute = (ON_ENCODERS if "encoder" in options else FAMILIES)[name].partition(":")
     try:
         family: type[StreamModel] = getattr(import_module(module), attribute)
     except ModuleNotFoundError as error:

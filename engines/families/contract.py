@@ -73,7 +73,8 @@ class Served(nn.Module):
         state = tuple(torch.where(_as_rows(fresh, s), torch.zeros_like(s), s) for s in state)
         dt = torch.where(fresh, torch.full_like(dt, 1.0 / self.model.fps), dt)
         logits, following = self.model.step(features, dt, state)
-        finite = torch.isfinite(logits).all(1)
+        # inputs too: on some engines ReLU and clamp turn NaN into a number, and the row would look well
+        finite = torch.isfinite(features).flatten(1).all(1) & torch.isfinite(dt) & torch.isfinite(logits).all(1)
         for tensor in following:
             finite = finite & torch.isfinite(tensor).flatten(1).all(1)
         following = tuple(torch.where(_as_rows(finite, s), s, torch.zeros_like(s)) for s in following)

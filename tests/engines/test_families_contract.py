@@ -7,17 +7,21 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from engines.errors import ConfigError  # noqa: E402
-from engines.families import FAMILIES, build_family  # noqa: E402
+from engines.families import FAMILIES, ON_ENCODERS, build_family  # noqa: E402
 from engines.families.contract import Served, StreamModel  # noqa: E402
 
 SMALL: dict[str, dict[str, object]] = {"cnn_lstm": {"height": 24, "width": 40, "places": 6, "hidden": 10}}
+ON_ENCODER = {"encoder": "efficientnet_lite0", "pretrained": False, "height": 64, "width": 64, "hidden": 20}
+CASES = {name: (name, SMALL[name]) for name in FAMILIES} | {
+    f"{name} on an encoder": (name, ON_ENCODER) for name in ON_ENCODERS
+}
 STREAMS, STEPS = 3, 90
 
 
-@pytest.fixture(params=sorted(FAMILIES))
+@pytest.fixture(params=sorted(CASES))
 def model(request: pytest.FixtureRequest) -> StreamModel:
     torch.manual_seed(3)
-    return build_family(request.param, SMALL[request.param]).eval()
+    return build_family(*CASES[request.param]).eval()
 
 
 def footage(model: StreamModel, streams: int = STREAMS, steps: int = STEPS) -> tuple[torch.Tensor, torch.Tensor]:
@@ -106,6 +110,18 @@ def test_a_row_that_went_non_finite_is_flagged_and_cleared(model: StreamModel, k
     assert torch.isfinite(logits[:2]).all()
     if keep:
         assert all((s[2] == 0).all() for s in state)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("broken", ["features", "dt"])
+def test_a_row_fed_with_nan_is_flagged_even_where_the_network_hides_it(model: StreamModel, broken: str) -> None:
+    features, dt = footage(model)
+    features, dt = features[:, 0].clone(), dt[:, 0].clone()
+    (features if broken == "features" else dt)[1] = float("nan")
+    served = Served(model)
+    served.model.step = lambda features, dt, state: (torch.zeros(STREAMS, model.labels), state)  # as if NaN got lost
+    _, _, ok, *_ = served(features, dt, torch.ones(STREAMS), *model.init_state(STREAMS))
+    assert ok.tolist() == [1.0, 0.0, 1.0]
 
 
 def test_state_is_what_its_specification_says(model: StreamModel) -> None:
