@@ -4,20 +4,33 @@ from __future__ import annotations
 
 import importlib.util
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any, cast
 
-from engines.engine import Backend, Engine, EngineOptions, load_class
+from engines.engine import Backend, Engine, EngineOptions, load_attribute, load_class
 from engines.errors import BackendError, MissingExtraError
 from engines.probe import probe
 
 BACKENDS: dict[str, Backend] = {
+    "tensorrt": Backend(
+        "TensorRT",
+        "engines.trt_engine:TensorRtEngine",
+        "tensorrt",
+        "tensorrt",
+        may_crash=True,
+        patience_s=3600.0,
+        instead=("tensorrt_rtx",),
+        unusable="engines.gpu:no_gpu",
+        encoder="engines.trt_encoder:DeviceEncoder",
+        temporal="engines.trt_temporal:DeviceTemporal",
+    ),
     "openvino": Backend("OpenVINO", "engines.vino:OpenVinoEngine", "openvino", "", may_crash=True, fixed_batches=True),
     "onnxruntime": Backend("ONNX Runtime", "engines.ort:OrtEngine", "onnxruntime", "onnxruntime"),
 }
 _log = logging.getLogger("vidpipe.engines")
 
-AUTO = ("openvino", "onnxruntime")  # what `auto` tries, best first
+AUTO = ("tensorrt", "openvino", "onnxruntime")  # what `auto` tries, best first
 
 
 @dataclass(frozen=True)
@@ -31,16 +44,31 @@ class Opened:
     why: str
 
 
+def installed_package(backend: Backend) -> str | None:
+    """The package that the back end would use here; None where none is installed."""
+    return next((name for name in (backend.package, *backend.instead) if importlib.util.find_spec(name)), None)
+
+
+def unusable(backend: Backend) -> str:
+    """Why nothing can run on the back end on this machine, whatever is installed; empty where it can."""
+    return str(load_attribute(backend.unusable)()) if backend.unusable else ""
+
+
 def installed_backends() -> list[str]:
-    """The names of the back ends whose package is installed, best first."""
-    return [name for name, backend in BACKENDS.items() if importlib.util.find_spec(backend.package)]
+    """The names of the back ends that can run here: installed, and with the hardware they need."""
+    return [name for name, backend in BACKENDS.items() if installed_package(backend) and not unusable(backend)]
+
+
+def variant_of(usual: type[Any], target: str) -> type[Any]:
+    """The class behind the import string `target`, or `usual` where that is empty."""
+    return cast("type[Any]", load_attribute(target)) if target else usual
 
 
 def check_backend(name: str) -> None:
-    """Refuse a back end that is unknown or not installed, before any model is read.
+    """Refuse a back end that is unknown, not installed or without its hardware, before any model is read.
 
     Raises:
-        BackendError: the name is not in the table.
+        BackendError: the name is not in the table, or the machine lacks what the back end runs on.
         MissingExtraError: its package is not installed.
     """
     if name == "auto":
@@ -48,15 +76,21 @@ def check_backend(name: str) -> None:
     if name not in BACKENDS:
         raise BackendError(f"there is no back end {name!r}: vidpipe knows auto, {', '.join(BACKENDS)}")
     backend = BACKENDS[name]
-    if importlib.util.find_spec(backend.package):
+    if reason := unusable(backend):
+        raise BackendError(f"the back end {name} cannot run: {reason}")
+    if installed_package(backend):
         return
     if backend.extra:
         raise MissingExtraError(f"the back end {name}", backend.package, backend.extra)
     raise BackendError(f"the back end {name} needs the package {backend.package}: pip install {backend.package}")
 
 
-def open_engines(model: bytes, backend: str, options: Sequence[EngineOptions]) -> Opened:
+def open_engines(
+    model: bytes, backend: str, options: Sequence[EngineOptions], pooled: Callable[[], bytes] | None = None
+) -> Opened:
     """Open one graph once per options on `backend`, or with `auto` on the first back end that can.
+
+    `pooled`, where it is given, makes the graph for a back end that keeps state on its device.
 
     Raises:
         BackendError: the back end is unknown, or it (with `auto`: every one) cannot load the graph.
@@ -64,12 +98,12 @@ def open_engines(model: bytes, backend: str, options: Sequence[EngineOptions]) -
     """
     check_backend(backend)
     if backend != "auto":
-        return Opened(_open_all(model, backend, options), "named by the user")
+        return Opened(_open_all(model, backend, options, pooled), "named by the user")
     refused: list[str] = []
     for name in AUTO:
         try:
             check_backend(name)
-            engines = _open_all(model, name, options)
+            engines = _open_all(model, name, options, pooled)
         except (BackendError, MissingExtraError) as error:
             refused.append(f"not {name}: {error}")
             continue
@@ -89,8 +123,14 @@ def _survivable(backend: Backend, model: bytes, options: Sequence[EngineOptions]
     return options
 
 
-def _open_all(model: bytes, name: str, options: Sequence[EngineOptions]) -> tuple[Engine, ...]:
+def _open_all(
+    model: bytes, name: str, options: Sequence[EngineOptions], pooled: Callable[[], bytes] | None
+) -> tuple[Engine, ...]:
     backend = BACKENDS[name]
+    if not backend.resident:
+        options = [replace(each, max_batch=EngineOptions.max_batch, rows=0) for each in options]
+    elif pooled is not None:
+        model = pooled()
     wanted = options if backend.fixed_batches else [replace(each, batch=None) for each in options]
     if backend.may_crash:
         wanted = _survivable(backend, model, wanted)

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engines.agreement import FEATURES, FRAMES, check_encoder
-from engines.backends import Opened, open_engines
+from engines.backends import BACKENDS, Opened, open_engines, variant_of
 from engines.bundle import ENCODER, Bundle
 from engines.engine import Engine, EngineOptions
 
@@ -69,8 +69,12 @@ class Encoder:
             ModelError: the graph contradicts the manifest.
         """
         name = f"{ENCODER} of {bundle.name}"
-        options = [EngineOptions(name, batch, requests, threads, precision) for batch in compiled_batches(max_batch)]
-        return cls(bundle, open_engines(bundle.read(ENCODER), backend, options), max_batch, requests)
+        options = [
+            EngineOptions(name, batch, requests, threads, precision, max_batch) for batch in compiled_batches(max_batch)
+        ]
+        opened = open_engines(bundle.read(ENCODER), backend, options)
+        variant: type[Encoder] = variant_of(cls, BACKENDS[opened.engines[0].backend].encoder)
+        return variant(bundle, opened, max_batch, requests)
 
     def frames(self, request: int) -> NDArray[np.uint8]:
         """The input buffer of `request`: uint8 `[max_batch, height, width, 3]` BGR, to be written only between runs."""
@@ -82,12 +86,7 @@ class Encoder:
         Raises:
             ValueError: the request is still running, or `count` is not in 1..max_batch.
         """
-        if self._running[request] is not None:
-            raise ValueError(f"encoder request {request} is running: wait for it before starting it again")
-        if not 1 <= count <= self.max_batch:
-            raise ValueError(
-                f"encoder request {request} was started with {count} pictures, allowed are 1 to {self.max_batch}"
-            )
+        self._check_start(request, running=self._running[request] is not None, count=count)
         engine = self._engines[count if count in self._engines else None]
         engine.start(request, {FRAMES: self._frames[request][:count]})
         self._running[request] = engine
@@ -111,6 +110,14 @@ class Encoder:
         """Free the engines; closing twice is allowed."""
         for engine in self._engines.values():
             engine.close()
+
+    def _check_start(self, request: int, *, running: bool, count: int) -> None:
+        if running:
+            raise ValueError(f"encoder request {request} is running: wait for it before starting it again")
+        if not 1 <= count <= self.max_batch:
+            raise ValueError(
+                f"encoder request {request} was started with {count} pictures, allowed are 1 to {self.max_batch}"
+            )
 
     def _started(self, request: int) -> Engine:
         running = self._running[request]

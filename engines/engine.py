@@ -51,6 +51,8 @@ class EngineOptions:
     requests: int = 1  # asynchronous requests that may be in flight at once
     threads: int | None = None  # threads over all requests; None: one per CPU this process may use
     precision: str = "f32"  # arithmetic inside the graph; tensors that cross the boundary keep their type
+    max_batch: int = 16  # longest first axis that will be run; back ends that compile for batches go up to it
+    rows: int = 0  # most rows of a state pool inside the graph (`engines.arena`); 0: it has none
     cautious: bool = False  # leave out what is known to crash the compiler, at some cost in speed
 
 
@@ -98,7 +100,17 @@ class Backend:
     package: str  # what it needs, by the name that is both imported and installed
     extra: str  # the extra of vidpipe that brings it; empty: a plain install does
     may_crash: bool = False  # compiling can kill the process, so try it in a child first
+    patience_s: float = 300.0  # how long that child may take
     fixed_batches: bool = False  # a compile for one batch is faster than one for any
+    instead: tuple[str, ...] = ()  # packages that do as well as `package`
+    unusable: str = ""  # import string of a function that says why nothing can run here; its answer is empty if it can
+    encoder: str = ""  # import strings of an Encoder and a Temporal that keep features and state on the device;
+    temporal: str = ""  # the latter runs `temporal.onnx` with pools inside
+
+    @property
+    def resident(self) -> bool:
+        """Whether features and state stay where the engine runs."""
+        return bool(self.temporal)
 
 
 class EngineClass(Protocol):
@@ -115,8 +127,13 @@ def load_class(title: str, target: str) -> EngineClass:
     Raises:
         BackendError: the package is there and does not import, e.g. for a missing system library.
     """
-    module, _, attribute = target.partition(":")
     try:
-        return cast("EngineClass", getattr(importlib.import_module(module), attribute))
+        return cast("EngineClass", load_attribute(target))
     except (ImportError, OSError) as error:
         raise BackendError(f"{title} is installed but cannot be imported: {' '.join(str(error).split())}") from error
+
+
+def load_attribute(target: str) -> Any:
+    """What an import string `module:name` points at."""
+    module, _, attribute = target.partition(":")
+    return getattr(importlib.import_module(module), attribute)

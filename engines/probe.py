@@ -15,8 +15,9 @@ import signal
 import subprocess
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import numpy as np
@@ -24,9 +25,9 @@ import numpy as np
 from engines.cache import cache_folder, recall, remember
 from engines.engine import Array, Backend, EngineOptions, load_class
 from engines.errors import BackendError
+from engines.gpu import driver
 
 _log = logging.getLogger("vidpipe.engines")
-_TIMEOUT_S = 300.0
 _CHILD = "import sys; sys.path[0] = {root!r}; from engines.probe import child; child()"
 _GOOD = "good"
 # what the model and the back end did; a SIGKILL or SIGTERM comes from outside and says nothing of them
@@ -52,7 +53,7 @@ def probe(backend: Backend, model: bytes, options: Sequence[EngineOptions]) -> N
                 remember(folder, keys[i], verdict)
     for known in verdicts:
         if known not in (None, _GOOD):
-            name, release = options[0].name, version(backend.package)
+            name, release = options[0].name, _release(backend)
             raise BackendError(
                 f"{backend.title} {release} {known} on {name} here: use another back end or version of it"
             )
@@ -60,8 +61,18 @@ def probe(backend: Backend, model: bytes, options: Sequence[EngineOptions]) -> N
 
 def _key(backend: Backend, model: bytes, options: EngineOptions) -> str:
     shape = {name: value for name, value in asdict(options).items() if name != "name"}
-    facts = [hashlib.sha256(model).hexdigest(), backend.target, version(backend.package), shape, _cpu()]
+    facts = [hashlib.sha256(model).hexdigest(), backend.target, _release(backend), shape, _cpu()]
+    if backend.unusable:
+        facts.append(repr(driver()))  # the only hardware that a back end may lack is a GPU
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
+
+
+def _release(backend: Backend) -> str:
+    """The version of the package that the back end would use; empty where it has none that is installed."""
+    for package in (backend.package, *backend.instead):
+        with suppress(PackageNotFoundError):
+            return version(package)
+    return ""
 
 
 def _cpu() -> str:
@@ -83,12 +94,12 @@ def _try(backend: Backend, model: bytes, options: Sequence[EngineOptions]) -> li
             command,
             input=task.encode() + b"\n" + model,
             capture_output=True,
-            timeout=_TIMEOUT_S,
+            timeout=backend.patience_s,
             env=environment,
             check=False,
         )
     except subprocess.TimeoutExpired as error:
-        return [*_survived(error.stdout or b""), f"hung for {_TIMEOUT_S:.0f} s"]
+        return [*_survived(error.stdout or b""), f"hung for {backend.patience_s:.0f} s"]
     except OSError:
         return []  # no child could be started
     survived = _survived(done.stdout)

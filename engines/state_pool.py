@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping
+from math import prod
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,17 +18,72 @@ Rows = NDArray[np.int64]
 _LITTLE = np.dtype("<f4")
 
 
+class RowStore(Protocol):
+    """Where rows live: float32 `[rows, *shape]` per state tensor."""
+
+    def zero(self, rows: Rows) -> None:
+        """Forget what the rows remember."""
+        ...
+
+    def read(self, row: int) -> dict[str, NDArray[np.float32]]:
+        """Copies of one row."""
+        ...
+
+    def write(self, row: int, values: Mapping[str, NDArray[np.float32]]) -> None:
+        """Replace one row."""
+        ...
+
+    def gather(self, rows: Rows) -> dict[str, NDArray[np.float32]]:
+        """Copies of some rows, `[len(rows), *shape]`."""
+        ...
+
+    def scatter(self, rows: Rows, values: Mapping[str, Array]) -> None:
+        """Replace some rows by `[len(rows), *shape]`."""
+        ...
+
+
+class HostRows:
+    """Rows in the memory of this process."""
+
+    def __init__(self, shapes: Mapping[str, tuple[int, ...]], rows: int) -> None:
+        self._tensors = {name: np.zeros((rows, *shape), np.float32) for name, shape in shapes.items()}
+
+    def zero(self, rows: Rows) -> None:
+        """See `RowStore.zero`."""
+        for tensor in self._tensors.values():
+            tensor[rows] = 0
+
+    def read(self, row: int) -> dict[str, NDArray[np.float32]]:
+        """See `RowStore.read`."""
+        return {name: tensor[row].copy() for name, tensor in self._tensors.items()}
+
+    def write(self, row: int, values: Mapping[str, NDArray[np.float32]]) -> None:
+        """See `RowStore.write`."""
+        for name, tensor in self._tensors.items():
+            tensor[row] = values[name]
+
+    def gather(self, rows: Rows) -> dict[str, NDArray[np.float32]]:
+        """See `RowStore.gather`."""
+        return {name: tensor[rows] for name, tensor in self._tensors.items()}
+
+    def scatter(self, rows: Rows, values: Mapping[str, Array]) -> None:
+        """See `RowStore.scatter`."""
+        for name, tensor in self._tensors.items():
+            tensor[rows] = values[name]
+
+
 class StatePool:
     """The hidden state of up to `capacity` cameras: float32 `[capacity, *shape]` per state tensor of the manifest.
 
-    A row is zero when it is handed out, whoever had it before.
+    A row is zero when it is handed out, whoever had it before. `store` holds the rows; by default this process does.
     """
 
-    def __init__(self, manifest: Manifest, model_sha: str, capacity: int) -> None:
+    def __init__(self, manifest: Manifest, model_sha: str, capacity: int, store: RowStore | None = None) -> None:
         self.capacity = capacity
         self._model, self._sha = manifest.name, model_sha
         self._output_of = {state.input: state.output for state in manifest.state}
-        self._tensors = {state.input: np.zeros((capacity, *state.shape), np.float32) for state in manifest.state}
+        self._shapes = {state.input: tuple(state.shape) for state in manifest.state}
+        self._store: RowStore = store or HostRows(self._shapes, capacity)
         self._free = list(range(capacity - 1, -1, -1))
         self._keys: dict[Hashable, int] = {}
         self._held = np.zeros(capacity, np.bool_)
@@ -34,7 +91,7 @@ class StatePool:
     @property
     def bytes_per_row(self) -> int:
         """Memory of one camera's state."""
-        return sum(tensor[:1].nbytes for tensor in self._tensors.values())
+        return sum(_LITTLE.itemsize * prod(shape) for shape in self._shapes.values())
 
     @property
     def rows(self) -> Mapping[Hashable, int]:
@@ -86,24 +143,22 @@ class StatePool:
 
     def zero(self, rows: Rows) -> None:
         """Forget what the rows remember."""
-        for tensor in self._tensors.values():
-            tensor[rows] = 0
+        self._store.zero(rows)
 
     def gather(self, rows: Rows) -> dict[str, NDArray[np.float32]]:
         """Copies of the rows, `[len(rows), *shape]`, by the name of the graph's state input."""
-        return {name: tensor[rows] for name, tensor in self._tensors.items()}
+        return self._store.gather(rows)
 
     def scatter(self, rows: Rows, outputs: Mapping[str, Array]) -> None:
         """Store the next state of the rows, found among the graph's `outputs` by the manifest's map."""
-        for name, tensor in self._tensors.items():
-            tensor[rows] = outputs[self._output_of[name]]
+        self._store.scatter(rows, {name: outputs[output] for name, output in self._output_of.items()})
 
     def snapshot(self, row: int, *, age_steps: int, age_s: float) -> Snapshot:
         """Copy one row out, with its age in steps and in seconds of media time, which the caller counts."""
         self._check_held(row)
         tensors = {
-            name: SavedTensor(tensor.shape[1:], tensor[row].astype(_LITTLE).tobytes())
-            for name, tensor in self._tensors.items()
+            name: SavedTensor(tensor.shape, tensor.astype(_LITTLE).tobytes())
+            for name, tensor in self._store.read(row).items()
         }
         return Snapshot(self._sha, age_steps, age_s, tensors)
 
@@ -120,16 +175,19 @@ class StatePool:
                 ": start without it"
             )
         self._check_tensors(snapshot)
-        for name, tensor in self._tensors.items():
-            tensor[row] = np.frombuffer(snapshot.tensors[name].data, _LITTLE).reshape(tensor.shape[1:])
+        values = {
+            name: np.frombuffer(snapshot.tensors[name].data, _LITTLE).reshape(shape)
+            for name, shape in self._shapes.items()
+        }
+        self._store.write(row, values)
 
     def _check_tensors(self, snapshot: Snapshot) -> None:
-        if snapshot.tensors.keys() != self._tensors.keys():
-            found, expected = ", ".join(snapshot.tensors), ", ".join(self._tensors)
+        if snapshot.tensors.keys() != self._shapes.keys():
+            found, expected = ", ".join(snapshot.tensors), ", ".join(self._shapes)
             raise ModelError(f"a saved state has the tensors {found}, {self._model} has {expected}: start without it")
-        for name, tensor in self._tensors.items():
-            saved, expected_shape = snapshot.tensors[name], tensor.shape[1:]
-            if saved.shape != expected_shape or len(saved.data) != tensor[0].nbytes:
+        for name, expected_shape in self._shapes.items():
+            saved = snapshot.tensors[name]
+            if saved.shape != expected_shape or len(saved.data) != _LITTLE.itemsize * prod(expected_shape):
                 raise ModelError(
                     f"a saved state has {name} as {list(saved.shape)} in {len(saved.data)} bytes, {self._model} has it "
                     f"as {list(expected_shape)}: start without it"

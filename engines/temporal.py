@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from engines.agreement import DT, FEATURES, KEEP, LOGITS, OK, PROB, check_temporal
-from engines.backends import Opened, open_engines
+from engines.backends import BACKENDS, Opened, open_engines, variant_of
 from engines.bundle import TEMPORAL, Bundle
 from engines.engine import EngineOptions
 from engines.state_pool import StatePool
@@ -55,8 +55,16 @@ class Temporal:
             MissingExtraError: the named back end is not installed.
             ModelError: the graph contradicts the manifest.
         """
-        options = EngineOptions(f"{TEMPORAL} of {bundle.name}", threads=threads)
-        return cls(bundle, open_engines(bundle.read(TEMPORAL), backend, [options]), capacity)
+        model = bundle.read(TEMPORAL)
+        options = EngineOptions(
+            f"{TEMPORAL} of {bundle.name}",
+            threads=threads,
+            max_batch=_up(capacity, least=16),
+            rows=_up(capacity + 1, least=64),
+        )
+        opened = open_engines(model, backend, [options], pooled=lambda: _pooled(bundle, model))
+        variant: type[Temporal] = variant_of(cls, BACKENDS[opened.engines[0].backend].temporal)
+        return variant(bundle, opened, capacity)
 
     def step(self, rows: ArrayLike, features: NDArray[np.float32], dt: ArrayLike, keep: ArrayLike) -> StepResult:
         """Step N different cameras once.
@@ -101,3 +109,15 @@ class Temporal:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _pooled(bundle: Bundle, model: bytes) -> bytes:
+    """The step with pools inside, for a back end that keeps state on its device."""
+    from engines.arena import with_arena  # noqa: PLC0415 - needs onnx
+
+    return with_arena(model, [(state.input, state.output) for state in bundle.manifest.state])
+
+
+def _up(count: int, *, least: int) -> int:
+    """The next power of two, so that what is compiled for one number of cameras serves others as well."""
+    return max(least, 1 << (count - 1).bit_length())

@@ -11,7 +11,14 @@ from numpy.typing import NDArray
 
 from engines.agreement import FEATURES, FRAMES, check_temporal
 from engines.arrivals import Arrivals, arrivals, pictures
-from engines.backends import BACKENDS, check_backend, installed_backends, open_engines
+from engines.backends import (
+    BACKENDS,
+    check_backend,
+    installed_backends,
+    installed_package,
+    open_engines,
+    unusable,
+)
 from engines.bundle import ENCODER, TEMPORAL, Bundle
 from engines.comparison import FLOAT64, TRAINER, Answers, Check, Row, VerifyReport, compare_answers, compare_features
 from engines.encoder import Encoder
@@ -180,9 +187,11 @@ def _not_compared(names: Sequence[str], golden: Golden | None) -> Iterator[str]:
     for name, backend in BACKENDS.items():
         if name in names:
             continue
-        installed = importlib.util.find_spec(backend.package) is not None
-        yield f"{name}: " + (
-            "not asked for" if installed else f"not installed: pip install 'vidpipe[{backend.extra or name}]'"
-        )
+        if reason := unusable(backend):
+            yield f"{name}: {reason}"
+        elif installed_package(backend):
+            yield f"{name}: not asked for"
+        else:
+            yield f"{name}: not installed: pip install 'vidpipe[{backend.extra or name}]'"
     if golden is None:
         yield "the trainer's own offline pass: the bundle has no golden.npz"

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from onnx import TensorProto
 
-from engines.backends import BACKENDS
+from engines.backends import installed_backends
 from engines.bundle import Bundle, load_bundle
 from engines.encoder import Encoder, compiled_batches
 from engines.errors import ModelError
@@ -25,7 +25,7 @@ def expected(pictures: np.ndarray) -> np.ndarray:
     return np.tanh(pictures.astype(np.float64).mean((1, 2)) / 64 @ weight + bias)
 
 
-@pytest.fixture(params=BACKENDS)
+@pytest.fixture(params=installed_backends())
 def encoder(request: pytest.FixtureRequest, tiny: Bundle) -> Iterator[Encoder]:
     with Encoder.open(tiny, request.param, max_batch=6) as encoder:
         yield encoder
@@ -91,7 +91,7 @@ CONTRADICTIONS: dict[str, tuple[dict[str, object], str]] = {
 }
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("backend", installed_backends())
 @pytest.mark.parametrize("case", CONTRADICTIONS)
 def test_a_manifest_that_contradicts_the_encoder_is_refused(
     case: str, backend: str, write_bundle: Callable[..., Path], tmp_path: Path
@@ -111,7 +111,7 @@ WRONG_GRAPHS = {
 }
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("backend", installed_backends())
 @pytest.mark.parametrize("case", WRONG_GRAPHS)
 def test_a_graph_that_breaks_the_contract_is_refused(
     case: str, backend: str, graphs: object, write_bundle: Callable[..., Path], tmp_path: Path

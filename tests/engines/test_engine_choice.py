@@ -198,7 +198,7 @@ def hide(monkeypatch: pytest.MonkeyPatch, *packages: str) -> None:
 
 
 def test_an_unknown_back_end_lists_the_known_ones() -> None:
-    with pytest.raises(BackendError, match="no back end 'openvin': vidpipe knows auto, openvino, onnxruntime"):
+    with pytest.raises(BackendError, match=r"no back end 'openvin': vidpipe knows auto, .*openvino, onnxruntime"):
         check_backend("openvin")
 
 
@@ -211,11 +211,11 @@ def test_a_missing_package_names_the_fix(monkeypatch: pytest.MonkeyPatch, graphs
     with pytest.raises(BackendError, match="needs the package openvino: pip install openvino"):
         open_engines(graphs.encoder(), "openvino", OPTIONS)
     with pytest.raises(
-        BackendError, match=r"no back end can load tiny\.onnx: not openvino: .*; not onnxruntime: "
+        BackendError, match=r"no back end can load tiny\.onnx: .*not openvino: .*; not onnxruntime: "
     ) as none:
         open_engines(graphs.encoder(), "auto", OPTIONS)
     assert "\n" not in str(none.value)
-    assert installed_backends() == []
+    assert not {"openvino", "onnxruntime"} & set(installed_backends())
 
 
 def test_auto_takes_the_next_when_the_best_is_not_installed(monkeypatch: pytest.MonkeyPatch, graphs: object) -> None:
@@ -238,7 +238,8 @@ def test_a_package_that_does_not_import_is_a_back_end_error(
 def test_importing_the_runtime_imports_no_back_end() -> None:
     code = (
         "import json, sys; import engines.encoder, engines.temporal, engines.bundle, engines.verify;"
-        "print(json.dumps([m for m in ('openvino', 'onnxruntime', 'onnx', 'torch') if m in sys.modules]))"
+        "optional = 'openvino onnxruntime onnx torch tensorrt tensorrt_rtx pycuda cuda'.split();"
+        "print(json.dumps([m for m in optional if m in sys.modules]))"
     )
     root = Path(backends.__file__).parents[1]
     done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True)

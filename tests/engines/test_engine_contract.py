@@ -9,12 +9,12 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from engines.backends import BACKENDS, open_engines
+from engines.backends import installed_backends, open_engines
 from engines.engine import Engine, EngineOptions
 from engines.errors import BackendError
 
 
-@pytest.fixture(params=BACKENDS)
+@pytest.fixture(params=installed_backends())
 def backend(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 

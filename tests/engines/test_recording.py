@@ -28,4 +28,4 @@ def test_an_exported_bundle_verifies_against_its_trainer(manifest: Manifest, tmp
     report = verify(bundle, steps=30, cameras=3)
     trainer = [check for check in report.checks if check.against == "trainer"]
     assert [check.passed for check in trainer] == [True] * 4
-    assert report.not_compared == ()
+    assert not any("trainer" in sentence for sentence in report.not_compared)

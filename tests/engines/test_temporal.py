@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from onnx import TensorProto
 
-from engines.backends import BACKENDS
+from engines.backends import installed_backends
 from engines.bundle import Bundle, load_bundle
 from engines.errors import BackendError, ModelError
 from engines.manifest import StateTensor
@@ -18,7 +18,7 @@ from engines.temporal import StepResult, Temporal
 FEATURES = np.random.default_rng(5).normal(size=(4, 5)).astype(np.float32)
 
 
-@pytest.fixture(params=BACKENDS)
+@pytest.fixture(params=installed_backends())
 def temporal(request: pytest.FixtureRequest, tiny: Bundle) -> Iterator[Temporal]:
     with Temporal.open(tiny, request.param, capacity=4) as temporal:
         yield temporal
@@ -142,7 +142,7 @@ CONTRADICTIONS: dict[str, tuple[dict[str, object], str]] = {
 }
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("backend", installed_backends())
 @pytest.mark.parametrize("case", CONTRADICTIONS)
 def test_a_manifest_that_contradicts_the_step_is_refused(
     case: str, backend: str, write_bundle: Callable[..., Path], tmp_path: Path
@@ -155,7 +155,7 @@ def test_a_manifest_that_contradicts_the_step_is_refused(
     assert "bundle tiny" in str(refused.value)
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("backend", installed_backends())
 def test_state_in_another_type_is_refused(
     backend: str, graphs: object, write_bundle: Callable[..., Path], tmp_path: Path
 ) -> None:

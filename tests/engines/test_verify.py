@@ -10,7 +10,7 @@ import pytest
 
 from engines import verify as verify_module
 from engines.agreement import FEATURES, LOGITS
-from engines.backends import BACKENDS
+from engines.backends import installed_backends
 from engines.bundle import Bundle, load_bundle
 from engines.comparison import VerifyReport
 from engines.engine import Array, Feeds
@@ -29,6 +29,11 @@ STEPS = 40
 def failing(report: VerifyReport) -> set[str]:
     assert report.passed == all(check.passed for check in report.checks)
     return {check.check for check in report.checks if not check.passed}
+
+
+def without_hardware(report: VerifyReport) -> list[str]:
+    """What was not compared, leaving out the back end that this machine may or may not have a GPU for."""
+    return [sentence for sentence in report.not_compared if not sentence.startswith("tensorrt: ")]
 
 
 def golden_of(bundle: Bundle, *, swapped: bool = False, shift: float = 0.0) -> Golden:
@@ -53,11 +58,14 @@ def test_a_good_bundle_passes_on_every_back_end(tiny: Bundle) -> None:
     told: list[str] = []
     report = verify(tiny, steps=STEPS, progress=told.append)
     assert failing(report) == set()
-    assert {check.backend for check in report.checks} == set(BACKENDS)
+    assert {check.backend for check in report.checks} == set(installed_backends())
     assert (report.sha, report.cameras, report.steps) == (tiny.sha, 6, STEPS)
-    assert report.not_compared == ("the trainer's own offline pass: the bundle has no golden.npz",)
-    assert told == ["float64 reference", *(f"{part} on {name}" for name in BACKENDS for part in ("encoder", "step"))]
-    for name in BACKENDS:
+    assert without_hardware(report) == ["the trainer's own offline pass: the bundle has no golden.npz"]
+    assert told == [
+        "float64 reference",
+        *(f"{part} on {name}" for name in installed_backends() for part in ("encoder", "step")),
+    ]
+    for name in installed_backends():
         checks = {check.check: check for check in report.checks if check.backend == name}
         assert {name for name, check in checks.items() if check.must_differ} == {
             "control: another picture",
@@ -75,7 +83,7 @@ def test_the_trainers_own_pass_is_compared_when_it_was_recorded(
     report = verify(load_bundle(good), ["onnxruntime"], steps=STEPS)
     assert failing(report) == set()
     assert [check.check for check in report.checks if check.against == "trainer"] == ["encoder", "step, one sequence"]
-    assert report.not_compared == ("openvino: not asked for",)
+    assert "openvino: not asked for" in without_hardware(report)
 
 
 def test_a_state_map_that_crosses_h_and_c_is_found(
@@ -203,7 +211,7 @@ def test_with_no_back_end_there_is_nothing_to_verify(tiny: Bundle, monkeypatch: 
 
 
 def test_auto_means_all_that_are_installed(tiny: Bundle) -> None:
-    assert {check.backend for check in verify(tiny, ["auto"], steps=8, cameras=2).checks} == set(BACKENDS)
+    assert {check.backend for check in verify(tiny, ["auto"], steps=8, cameras=2).checks} == set(installed_backends())
 
 
 def test_a_model_without_memory_that_ignores_its_input_fails_its_controls(
