@@ -60,8 +60,9 @@ def measure(judged: list[Judged], rules: dict[str, EventRule], labels: tuple[str
         "clip_accuracy_near_change": near.share,
         "event_f1": event_f1(judged, rules, labels),
         **{f"event_f1_{label}": event_f1(judged, {label: rule}, labels) for label, rule in rules.items()},
-        "left_behind_after_60s": remembered.share,
-    }
+        }
+    if remembered.total:
+        figures["left_behind_after_60s"] = remembered.share
     counts = {"scenes": len(judged), "clips": far.total + near.total, "left_behind_after_60s_cases": remembered.total}
     return {name: round(value, 4) for name, value in {**figures, **counts}.items()}
 
@@ -72,6 +73,6 @@ def _provenance(recipe: Recipe, spent_s: float) -> dict[str, object]:
         "recipe": msgspec.to_builtins(recipe),
         "minutes": round(spent_s / 60.0, 1),
         "threads": torch.get_num_threads(),
-        "torch": torch.__version__,
+        "torch": str(torch.__version__),
         "python": platform.python_version(),
     }

@@ -35,8 +35,11 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> None:
     part.replace(folder / FILE)
 
 
-def load_checkpoint(folder: Path, digest: str) -> Checkpoint | None:
-    """The folder's checkpoint, or None where there is none.
+ADVICE = "start afresh with --fresh, or choose another folder with --out"
+
+
+def load_checkpoint(folder: Path, digest: str, advice: str = ADVICE) -> Checkpoint | None:
+    """The folder's checkpoint, or None where there is none; `advice` ends the message where it cannot be used.
 
     Raises:
         TrainingError: the checkpoint is damaged or belongs to another recipe.
@@ -44,7 +47,6 @@ def load_checkpoint(folder: Path, digest: str) -> Checkpoint | None:
     path = folder / FILE
     if not path.exists():
         return None
-    advice = "start afresh with --fresh, or choose another folder with --out"
     try:
         checkpoint = Checkpoint(**torch.load(path, weights_only=True))
     except (RuntimeError, OSError, EOFError, TypeError, ValueError, pickle.UnpicklingError) as error:

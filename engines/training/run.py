@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from rich.console import Console
 
-from engines.errors import TrainingError
+from engines.errors import ConfigError, TrainingError
 from engines.families import build_family
 from engines.families.cnn_lstm import CnnLstm
 from engines.training.bundling import make_bundle
@@ -47,7 +47,11 @@ class Training:
         torch.manual_seed(recipe.seed)
         self._options = {**recipe.options, "labels": len(recipe.labels)}
         model = build_family(recipe.family, self._options)
-        assert isinstance(model, CnnLstm)
+        if not isinstance(model, CnnLstm):
+            raise ConfigError(
+                f"recipe {recipe.name}: vidpipe train teaches cnn_lstm with a CNN of its own, which learns the scene: "
+                "leave the option encoder out"
+            )
         self._model = model
         self._state = load_checkpoint(folder, recipe.digest) or Checkpoint(recipe.digest)
         if self._state.model:
