@@ -11,6 +11,7 @@ import typer
 from engines.errors import VidpipeError
 from pipeline.cli.bench import bench
 from pipeline.cli.check import check
+from pipeline.cli.export import export
 from pipeline.cli.fakecam import fakecam
 from pipeline.cli.init import init
 from pipeline.cli.models import models
@@ -43,7 +44,7 @@ def _options(
     """Real-time video analytics with memory: cameras in, predictions of a recurrent network out."""
 
 
-for _command in (run, watch, check, init, models, verify, fakecam, bench, train):
+for _command in (run, watch, check, init, models, verify, fakecam, bench, train, export):
     app.command()(_command)
 
 
