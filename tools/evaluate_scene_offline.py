@@ -39,7 +39,7 @@ def main() -> None:
         f"{WINDOW}-frame windows": [],
     }
     how = Evaluation(seconds=arguments.seconds, fps=arguments.fps, width=arguments.width, height=arguments.height)
-    for seed, film in _films(bundle, how, arguments.first_seed, arguments.scenes):
+    for seed, film in _films(bundle, how, arguments):
         features = _encode(bundle, film, arguments.backend)
         with Temporal.open(bundle, arguments.backend, capacity=len(features)) as temporal:
             answers = (
@@ -50,14 +50,14 @@ def main() -> None:
         steps = (film.times_s, film.times_s[::2], film.times_s)
         for way, probabilities, times_s in zip(ways, answers, steps, strict=True):
             clips = cut(probabilities, times_s, bundle.manifest.clip, bundle.manifest.input.fps)
-            ways[way].append(judged(seed, how.seconds, clips))
+            ways[way].append(judged(seed, how.seconds, clips, arguments.left_s))
     _report(bundle, ways, how)
 
 
-def _films(bundle: Bundle, how: Evaluation, first_seed: int, scenes: int) -> Iterator[tuple[int, Film]]:
+def _films(bundle: Bundle, how: Evaluation, arguments: argparse.Namespace) -> Iterator[tuple[int, Film]]:
     size = bundle.manifest.input.height, bundle.manifest.input.width
-    make = partial(film_h264, how=how, rate_hz=bundle.manifest.input.fps, size=size)
-    seeds = range(first_seed, first_seed + scenes)
+    make = partial(film_h264, how=how, rate_hz=bundle.manifest.input.fps, size=size, left_s=arguments.left_s)
+    seeds = range(arguments.first_seed, arguments.first_seed + arguments.scenes)
     return zip(seeds, in_order(make, seeds, len(os.sched_getaffinity(0))), strict=True)
 
 
@@ -132,6 +132,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--first-seed", type=int, default=50_000_000)
     parser.add_argument("--scenes", type=int, default=24)
     parser.add_argument("--seconds", type=float, default=300.0)
+    parser.add_argument("--left-s", type=float, nargs=2, help="how long left things stand; 62 110 asks for memory")
     parser.add_argument("--fps", type=float, default=15.0)
     parser.add_argument("--width", type=int, default=640)
     parser.add_argument("--height", type=int, default=360)

@@ -60,7 +60,7 @@ def measure(judged: list[Judged], rules: dict[str, EventRule], labels: tuple[str
         "clip_accuracy_near_change": near.share,
         "event_f1": event_f1(judged, rules, labels),
         **{f"event_f1_{label}": event_f1(judged, {label: rule}, labels) for label, rule in rules.items()},
-        }
+    }
     if remembered.total:
         figures["left_behind_after_60s"] = remembered.share
     counts = {"scenes": len(judged), "clips": far.total + near.total, "left_behind_after_60s_cases": remembered.total}

@@ -10,9 +10,9 @@ from engines.scene import LABELS, Scene
 from engines.training.metrics import REMEMBERED_S, Judged, Run
 
 
-def judged(seed: int, seconds: float, clips: list[Clip]) -> Judged:
-    """Clips of the scene of a seed, beside what was true there."""
-    return Judged(clips, *truth_of(seed, seconds))
+def judged(seed: int, seconds: float, clips: list[Clip], left_s: tuple[float, float] | None = None) -> Judged:
+    """Clips of the scene of a seed, beside what was true there; `left_s` as in `engines.scene.Scene`."""
+    return Judged(clips, *truth_of(seed, seconds, left_s))
 
 
 def cut(probabilities: np.ndarray, times_s: np.ndarray, rule: ClipRule, rate_hz: float) -> list[Clip]:
@@ -24,9 +24,9 @@ def cut(probabilities: np.ndarray, times_s: np.ndarray, rule: ClipRule, rate_hz:
     return clips
 
 
-def truth_of(seed: int, seconds: float) -> tuple[list[Run], list[float]]:
+def truth_of(seed: int, seconds: float, left_s: tuple[float, float] | None = None) -> tuple[list[Run], list[float]]:
     """The runs of labels, and the moments 60 s after the bringer of something that still stands has gone."""
-    scene = Scene(seed, 16, 16)
+    scene = Scene(seed, 16, 16, left_s=left_s)
     runs = scene.intervals(0.0, seconds)
     gone = [(item.gone_s + REMEMBERED_S, item.take_s) for item in scene.schedule.brought if np.isfinite(item.gone_s)]
     # a clip ends within a second of the moment: the thing must stand until then

@@ -26,14 +26,16 @@ class Film:
     times_s: NDArray[np.float64]
 
 
-def film_h264(seed: int, how: Evaluation, rate_hz: float, size: tuple[int, int]) -> Film:
+def film_h264(
+    seed: int, how: Evaluation, rate_hz: float, size: tuple[int, int], *, left_s: tuple[float, float] | None = None
+) -> Film:
     """Watch one scene from its start as H.264 video, sampled at `rate_hz`; uncompressed where `h264_kbit` is 0.
 
     Raises:
         MissingExtraError: PyAV is not installed.
     """
     cv2.setNumThreads(1)
-    scene = Scene(seed, how.width, how.height, how.fps)
+    scene = Scene(seed, how.width, how.height, how.fps, left_s=left_s)
     due = list(due_frames(how.fps, rate_hz, how.seconds))
     drawn = (scene.frame(index) for index in range(due[-1] + 1))
     seen = through_h264(drawn, how) if how.h264_kbit else drawn
