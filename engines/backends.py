@@ -11,6 +11,7 @@ from typing import Any, cast
 from engines.engine import Backend, Engine, EngineOptions, load_attribute, load_class
 from engines.errors import BackendError, MissingExtraError
 from engines.probe import probe
+from engines.verdicts import refuse_condemned
 
 BACKENDS: dict[str, Backend] = {
     "tensorrt": Backend(
@@ -101,6 +102,9 @@ def open_engines(
         return Opened(_open_all(model, backend, options, pooled), "named by the user")
     refused: list[str] = []
     for name in AUTO:
+        if reason := unusable(BACKENDS[name]):
+            refused.append(f"not {name}: {reason}")
+            continue
         try:
             check_backend(name)
             engines = _open_all(model, name, options, pooled)
@@ -127,6 +131,8 @@ def _open_all(
     model: bytes, name: str, options: Sequence[EngineOptions], pooled: Callable[[], bytes] | None
 ) -> tuple[Engine, ...]:
     backend = BACKENDS[name]
+    for precision in dict.fromkeys(each.precision for each in options):
+        refuse_condemned(name, backend, model, precision, options[0].name)
     if not backend.resident:
         options = [replace(each, max_batch=EngineOptions.max_batch, rows=0) for each in options]
     elif pooled is not None:

@@ -53,21 +53,21 @@ def probe(backend: Backend, model: bytes, options: Sequence[EngineOptions]) -> N
                 remember(folder, keys[i], verdict)
     for known in verdicts:
         if known not in (None, _GOOD):
-            name, release = options[0].name, _release(backend)
+            name, installed = options[0].name, release(backend)
             raise BackendError(
-                f"{backend.title} {release} {known} on {name} here: use another back end or version of it"
+                f"{backend.title} {installed} {known} on {name} here: use another back end or version of it"
             )
 
 
 def _key(backend: Backend, model: bytes, options: EngineOptions) -> str:
     shape = {name: value for name, value in asdict(options).items() if name != "name"}
-    facts = [hashlib.sha256(model).hexdigest(), backend.target, _release(backend), shape, _cpu()]
+    facts = [hashlib.sha256(model).hexdigest(), backend.target, release(backend), shape, _cpu()]
     if backend.unusable:
         facts.append(repr(driver()))  # the only hardware that a back end may lack is a GPU
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
 
 
-def _release(backend: Backend) -> str:
+def release(backend: Backend) -> str:
     """The version of the package that the back end would use; empty where it has none that is installed."""
     for package in (backend.package, *backend.instead):
         with suppress(PackageNotFoundError):

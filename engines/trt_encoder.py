@@ -85,7 +85,7 @@ class DeviceEncoder(Encoder):
 
     def frames(self, request: int) -> NDArray[np.uint8]:
         """See `Encoder.frames`; the memory is pinned."""
-        return self._lanes[request].fed[FRAMES]
+        return self._lanes[request].fed[FRAMES][: self.max_batch]
 
     def start(self, request: int, count: int) -> None:
         """See `Encoder.start`."""

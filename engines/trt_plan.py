@@ -22,6 +22,7 @@ from engines.trt_log import new_logger
 
 PRECISIONS = ("f32", "f16")
 _POOL = pool_input("")
+_LEAST_BATCH = 8
 
 
 @dataclass(frozen=True)
@@ -74,9 +75,14 @@ def plan_key(runtime: TensorRt, model: bytes, options: EngineOptions, driver: Dr
         gpu=gpu.name if gpu else "any",
         capability=gpu.capability if gpu else (0, 0),
         precision=options.precision,
-        batches=(options.batch,) if options.batch else batch_buckets(options.max_batch),
+        batches=(options.batch,) if options.batch else batch_buckets(_up(options.max_batch)),
         rows=options.rows,
     )
+
+
+def _up(most: int) -> int:
+    """The next power of two from 8 on, so that one plan serves other numbers of cameras as well."""
+    return max(_LEAST_BATCH, 1 << (most - 1).bit_length())
 
 
 def make_plan(runtime: TensorRt, model: bytes, key: PlanKey, clock: Callable[[], float] = time.monotonic) -> bytes:

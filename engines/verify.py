@@ -61,6 +61,8 @@ def verify(
     steps: int = 1000,
     cameras: int = 6,
     seed: int = 0,
+    max_batch: int = 8,
+    capacity: int = 0,
     progress: Callable[[str], None] = lambda _: None,
 ) -> VerifyReport:
     """Compare streaming with each camera alone, back ends with a float64 reference, and wrong runs with right ones.
@@ -71,6 +73,8 @@ def verify(
         steps: of the longest camera.
         cameras: how many, at least 2.
         seed: of the made-up traffic.
+        max_batch: most pictures in one batch, as it will run.
+        capacity: rows of the state pool, as it will run; at least one per camera.
         progress: told what is being done, a few words at a time.
 
     Raises:
@@ -89,9 +93,9 @@ def verify(
     checks: list[Check] = []
     for name in names:
         progress(f"encoder on {name}")
-        checks += _encoder_checks(bundle, name, images, yardstick, golden)
+        checks += _encoder_checks(bundle, name, images, yardstick, golden, max_batch=max_batch)
         progress(f"step on {name}")
-        checks += _step_checks(bundle, name, traffic, yardstick, golden)
+        checks += _step_checks(bundle, name, traffic, yardstick, golden, capacity=capacity)
     return VerifyReport(
         bundle=bundle.name,
         version=bundle.manifest.version,
@@ -118,9 +122,15 @@ def _chosen(backends: Sequence[str] | None) -> list[str]:
 
 
 def _encoder_checks(
-    bundle: Bundle, name: str, images: NDArray[np.uint8], yardstick: _Yardstick, golden: Golden | None
+    bundle: Bundle,
+    name: str,
+    images: NDArray[np.uint8],
+    yardstick: _Yardstick,
+    golden: Golden | None,
+    *,
+    max_batch: int,
 ) -> Iterator[Check]:
-    with Encoder.open(bundle, name, max_batch=8) as encoder:
+    with Encoder.open(bundle, name, max_batch=max_batch) as encoder:
         some = images[:23]  # a multiple of no batch, so that short ones come up
         alone = encode(encoder, some, 1)
         if yardstick.name != name:
@@ -134,10 +144,10 @@ def _encoder_checks(
 
 
 def _step_checks(
-    bundle: Bundle, name: str, traffic: Arrivals, yardstick: _Yardstick, golden: Golden | None
+    bundle: Bundle, name: str, traffic: Arrivals, yardstick: _Yardstick, golden: Golden | None, *, capacity: int
 ) -> Iterator[Check]:
     manifest = bundle.manifest
-    with Temporal.open(bundle, name, capacity=len(traffic.streams)) as temporal:
+    with Temporal.open(bundle, name, capacity=max(capacity, len(traffic.streams))) as temporal:
         run, close = _bare_step(bundle, name)
         alone = [run_alone(run, manifest, stream) for stream in traffic.streams]
         if yardstick.name != name:

@@ -10,7 +10,9 @@ import typer
 
 from engines.errors import VidpipeError
 from pipeline.cli.bench import bench
+from pipeline.cli.build import build
 from pipeline.cli.check import check
+from pipeline.cli.doctor import doctor
 from pipeline.cli.export import export
 from pipeline.cli.fakecam import fakecam
 from pipeline.cli.init import init
@@ -44,7 +46,7 @@ def _options(
     """Real-time video analytics with memory: cameras in, predictions of a recurrent network out."""
 
 
-for _command in (run, watch, check, init, models, verify, fakecam, bench, train, export):
+for _command in (run, watch, check, init, models, build, verify, doctor, fakecam, bench, train, export):
     app.command()(_command)
 
 
