@@ -114,12 +114,17 @@ def _tell(out: Path, draft: Draft, manifest: Manifest, report: VerifyReport, jso
         facts = {"folder": str(out), "state": draft.state, "manifest": manifest, "verification": report}
         typer.echo(msgspec.json.encode(facts).decode())
         return
+    from engines.exporting import silent_controls
+
     size = sum((out / name).stat().st_size for name in manifest.files) / 1e6
     what = f"{manifest.family}, {manifest.input.width}x{manifest.input.height} at {manifest.input.fps:g} frames/s"
     typer.echo(f"wrote {out}: {what}, labels {', '.join(manifest.labels)}, {size:.1f} MB")
     typer.echo(f"state of the weights: {draft.state}; {manifest.summary}")
     names = ", ".join(dict.fromkeys(check.backend for check in report.checks))
-    typer.echo(f"verified on {names}: {len(report.checks)} checks passed, {report.steps} steps")
+    passed = sum(check.passed for check in report.checks)
+    typer.echo(f"verified on {names}: {passed} of {len(report.checks)} checks passed, {report.steps} steps")
+    if silent := silent_controls(report):
+        typer.echo(f"untrained, it hardly reacts to what it sees, so that these prove nothing: {', '.join(silent)}")
     for sentence in report.not_compared:
         typer.echo(f"not compared with {sentence}")
     typer.echo(f"use it with `model: {out}` in the configuration")
