@@ -104,7 +104,8 @@ def _report(bundle: Bundle, ways: dict[str, list[Judged]], how: Evaluation) -> N
     for way, scenes in ways.items():
         far, near = clip_tallies(scenes, labels)
         memory = memory_tally(scenes, labels, LABELS[-1])
-        figures = f"{far.share:.3f} | {near.share:.3f} | {event_f1(scenes, rules, labels):.3f} | {memory.share:.3f}"
+        remembered = f"{memory.share:.3f}" if memory.total else "-"
+        figures = f"{far.share:.3f} | {near.share:.3f} | {event_f1(scenes, rules, labels):.3f} | {remembered}"
         print(f"| {way} | {far.total} | {figures} | {memory.total} |")
     by_label = {label: round(event_f1(carried, {label: rule}, labels), 3) for label, rule in rules.items()}
     print(f"\nevent F1 by label: {by_label}")

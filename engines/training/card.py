@@ -31,8 +31,8 @@ when it overlaps a true run of the same label by 0.3 or more (intersection over 
 case, 60 s after the person who brought the thing has gone.
 
 ## How it was trained
-`vidpipe train` with the recipe kept in `manifest.yaml` (`training.recipe`): {minutes:.0f} minutes on {threads} cores for
-everything but the judging (wall time; the machine did other work as well). Its data are drawn by vidpipe's own scene
+`vidpipe train` with the recipe kept in `manifest.yaml` (`training.recipe`): {minutes:.0f} minutes on {threads} cores
+for everything but the judging (wall time; the machine did other work as well). Its data come from vidpipe's own
 generator: no real person is in it.
 
 ## Where it ends
