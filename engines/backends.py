@@ -28,6 +28,7 @@ BACKENDS: dict[str, Backend] = {
     ),
     "openvino": Backend("OpenVINO", "engines.vino:OpenVinoEngine", "openvino", "", may_crash=True, fixed_batches=True),
     "onnxruntime": Backend("ONNX Runtime", "engines.ort:OrtEngine", "onnxruntime", "onnxruntime"),
+    "torch": Backend("torch", "engines.eager:TorchEngine", "torch", "torch"),
 }
 _log = logging.getLogger("vidpipe.engines")
 
