@@ -123,16 +123,15 @@ class SceneSource:
         """Nothing to let go of."""
 
 
-_SCENE_DEFAULTS: dict[str, float] = {"seed": 0, "width": 640, "height": 360, "fps": 15}
-
-
 def scene_options(address: str) -> dict[str, float]:
     """The options in a scene's address, completed by the defaults.
 
     Raises:
         SourceError: an option is unknown or no positive number.
     """
-    options = dict(_SCENE_DEFAULTS)
+    from engines.scene import DEFAULT_SEED  # noqa: PLC0415 - the renderer is wanted here only
+
+    options: dict[str, float] = {"seed": DEFAULT_SEED, "width": 640, "height": 360, "fps": 15}
     for key, value in parse_qsl(urlsplit(address).query, keep_blank_values=True):
         if key not in options:
             raise SourceError(f"scene:// has no option {key!r}; there are {', '.join(options)}")

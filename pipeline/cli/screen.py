@@ -71,7 +71,7 @@ class JsonScreen:
 
 
 class PlainScreen:
-    """One line per clip, event and change of state, for logs and pipes."""
+    """One line per clip, begin and end of an event, and change of state, for logs and pipes."""
 
     def __init__(self) -> None:
         self._states: dict[str, tuple[str, str]] = {}
@@ -88,7 +88,8 @@ class PlainScreen:
             if self._states.get(message.camera) == state:
                 return
             self._states[message.camera] = state
-        self.say(line_of(message))
+        if not isinstance(message, Event) or message.type != "update":
+            self.say(line_of(message))
 
     def __enter__(self) -> PlainScreen:
         return self

@@ -47,9 +47,11 @@ def open_media(
 
 
 def _seed(source: str) -> int:
+    from engines.scene import DEFAULT_SEED  # noqa: PLC0415 - needs OpenCV, which a file does not
+
     parts = urlsplit(source)
     query = dict(parse_qsl(parts.query, keep_blank_values=True))
-    seed = query.pop("seed", "0")
+    seed = query.pop("seed", str(DEFAULT_SEED))
     if query or parts.netloc or parts.path.strip("/") or not (seed.isascii() and seed.isdigit()):
         raise SourceError(f"{source!r} should be scene:// or scene://?seed=N with a whole number N")
     return int(seed)
