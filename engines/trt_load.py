@@ -26,6 +26,11 @@ class TensorRt:
         return f"{TITLES[self.package]} {self.version}"
 
     @property
+    def major(self) -> int:
+        """The major version of the TensorRT interface; RTX 1 has that of 11."""
+        return 11 if self.portable else int(self.version.split(".")[0])
+
+    @property
     def portable(self) -> bool:
         """Whether plans are built without looking at a GPU and finished for it when they are loaded."""
         return self.package == "tensorrt_rtx"

@@ -23,6 +23,7 @@ from engines.trt_log import new_logger
 PRECISIONS = ("f32", "f16")
 _POOL = pool_input("")
 _LEAST_BATCH = 8
+_OPSET_20_FROM = 10  # the major version of TensorRT that reads what torch exports
 
 
 @dataclass(frozen=True)
@@ -120,6 +121,10 @@ def _build(runtime: TensorRt, model: bytes, key: PlanKey, timings: bytes) -> Bui
         from engines.halves import halved  # noqa: PLC0415 - needs onnx
 
         model = halved(model, products_only=KEEP in names)
+    if runtime.major < _OPSET_20_FROM:
+        from engines.opset17 import lowered  # noqa: PLC0415 - needs onnx
+
+        model = lowered(model, key.name)
     pools = {name: (1, max(1, key.rows // 2), key.rows) for name in names if key.rows and name.startswith(_POOL)}
     return build_plan(runtime, model, PlanRequest(key.name, key.batches, key.precision, pools), timings)
 
