@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def export(
-    recipe: Annotated[Path | None, typer.Argument(metavar="[RECIPE]", help="A YAML recipe; else --encoder.")] = None,
+    recipe: Annotated[Path | None, typer.Argument(metavar="RECIPE", help="A YAML recipe; else --encoder.")] = None,
     out: Annotated[Path | None, typer.Option(help="Folder of the bundle: new or empty. Needed.")] = None,
     encoder: Annotated[str | None, typer.Option(help="efficientnet_lite0 or mobilenet_v2; the rest is random.")] = None,
     size: Annotated[str | None, typer.Option(help="Frame in pixels, as 224 or WIDTHxHEIGHT. Default: 224.")] = None,

@@ -17,11 +17,17 @@ import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch")
+pytest.importorskip("onnxscript")
 
+from engines.agreement import FEATURES, FRAMES  # noqa: E402
+from engines.backends import open_engines  # noqa: E402
 from engines.encoders import ENCODERS, EncoderInfo, build_encoder  # noqa: E402
 from engines.encoders.efficientnet_lite0 import SameConv  # noqa: E402
 from engines.encoders.picture import PictureEncoder  # noqa: E402
 from engines.encoders.weights import load_weights, weights_installed  # noqa: E402
+from engines.engine import EngineOptions  # noqa: E402
+from engines.export import export_encoder  # noqa: E402
+from engines.families import build_family  # noqa: E402
 
 BARS = {"efficientnet_lite0": (34, 0.71), "mobilenet_v2": (32, 0.47)}
 """Per encoder: named rightly at least, of 40; mean negative log-likelihood of the true class at most.
@@ -58,6 +64,20 @@ def info(request: pytest.FixtureRequest) -> EncoderInfo:
     return info
 
 
+@pytest.fixture(scope="module")
+def graph(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], bytes]:
+    """The encoder's ONNX graph by the encoder's name, exported once."""
+    folder = tmp_path_factory.mktemp("graphs")
+
+    def export(name: str) -> bytes:
+        path = folder / f"{name}.onnx"
+        if not path.exists():
+            export_encoder(build_family("cnn_lstm", {"encoder": name}), path)
+        return path.read_bytes()
+
+    return export
+
+
 def centre(picture: np.ndarray, size: int) -> np.ndarray:
     """The middle 7/8 of the picture, as the published accuracies are measured."""
     scale = size * 8 / 7 / min(picture.shape[:2])
@@ -79,7 +99,7 @@ def judge(
             scores = (encode(encoder, torch.from_numpy(batch)) @ weight.T + bias).log_softmax(1)
             named += int((scores.argmax(1) == true).sum())
             doubt.append(-scores.gather(1, true[:, None]).mean().item())
-    _log.info("%s: %d of %d named, %.3f", info.name, named, len(true) * len(SIZES), np.mean(doubt))
+    _log.info("%s: %d of %d named, %.3f", info.name, named, len(true) * len(doubt), np.mean(doubt))
     return named, float(np.mean(doubt))
 
 
@@ -102,6 +122,31 @@ def zero_to_one(encoder: PictureEncoder, frames: torch.Tensor) -> torch.Tensor:
 
 def unscaled(encoder: PictureEncoder, frames: torch.Tensor) -> torch.Tensor:
     return encoder.maps(frames.to(torch.float32).permute(0, 3, 1, 2)).mean((2, 3))
+
+
+@pytest.mark.parametrize(("backend", "precision"), [("openvino", "f32"), ("openvino", "bf16"), ("onnxruntime", "f32")])
+def test_the_exported_graph_names_them_too(
+    backend: str,
+    precision: str,
+    info: EncoderInfo,
+    pictures: tuple[list[np.ndarray], list[int]],
+    graph: Callable[[str], bytes],
+) -> None:
+    options = [EngineOptions("encoder", None, precision=precision)]
+    (engine,) = open_engines(graph(info.name), backend, options).engines
+
+    def through_the_engine(encoder: PictureEncoder, frames: torch.Tensor) -> torch.Tensor:
+        features = torch.from_numpy(engine.run({FRAMES: frames.numpy()})[FEATURES])
+        if precision == "f32":
+            assert (features - encoder(frames)).abs().max() < 1e-4
+        return features
+
+    least, most = BARS[info.name]
+    as_trained = ([pictures[0][0]], pictures[1])  # a graph has one size
+    named, doubt = judge(info, as_trained, through_the_engine)
+    engine.close()
+    assert named >= least // 2
+    assert doubt <= most
 
 
 @pytest.mark.parametrize("wrong", [red_first, zero_to_one, unscaled])
