@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 def build(
     model: Annotated[str, typer.Argument(metavar="MODEL", help="A bundle's name or folder.")],
-    backend: Annotated[str, typer.Option(help="auto, tensorrt, openvino or onnxruntime.")] = "auto",
+    backend: Annotated[str, typer.Option(help="auto, tensorrt, openvino, onnxruntime or torch.")] = "auto",
     precision: Annotated[str, typer.Option(help="Of the encoder: f32; tensorrt f16, openvino bf16 or f16.")] = "f32",
     batch: Annotated[int, typer.Option(min=1, max=256, help="Most pictures in one batch (inference.max_batch).")] = 8,
     cameras: Annotated[int, typer.Option(min=1, help="Most cameras at once.")] = 16,

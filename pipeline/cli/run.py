@@ -22,7 +22,8 @@ def run(
     config: Annotated[Path | None, typer.Option("--config", "-c", help=CONFIG_HELP)] = None,
     duration: Annotated[float | None, typer.Option(min=0.1, metavar="SECONDS", help="Stop after this long.")] = None,
     backend: Annotated[
-        str | None, typer.Option(help="auto, openvino or onnxruntime; else what the configuration says.")
+        str | None,
+        typer.Option(help="auto, tensorrt, openvino, onnxruntime or torch; else what the configuration says."),
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print clips and events as JSON, one a line.")] = False,
     insecure: Annotated[

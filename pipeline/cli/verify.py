@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 def verify(
     model: Annotated[str, typer.Argument(metavar="MODEL", help="A bundle's name or folder.")],
     backend: Annotated[
-        list[str] | None, typer.Option(help="openvino or onnxruntime, can be repeated; else all that are installed.")
+        list[str] | None,
+        typer.Option(help="tensorrt, openvino, onnxruntime or torch, can be repeated; else all that are here."),
     ] = None,
     steps: Annotated[int, typer.Option(min=8, help="Frames of the longest camera.")] = 1000,
     cameras: Annotated[int, typer.Option(min=2, help="Cameras with state of their own.")] = 6,

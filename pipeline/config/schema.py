@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, WithJsonSchema, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    StringConstraints,
+    WithJsonSchema,
+    model_validator,
+)
 
 from pipeline.config.source import ALLOWED, Source, parse_source
 
@@ -22,6 +31,7 @@ def _read_source(value: Any) -> Source:
 SourceField = Annotated[
     Source,
     BeforeValidator(_read_source),
+    PlainSerializer(str, return_type=str),
     WithJsonSchema({"type": ["string", "integer"], "description": f"Where frames come from: {ALLOWED}."}),
 ]
 
@@ -73,7 +83,7 @@ class Camera(_Section):
     crop: Crop | None = None
     enabled: bool = True
     transport: Literal["tcp", "udp"] = Field("tcp", description="How RTSP carries the pictures.")
-    open_timeout_s: float = Field(5.0, gt=0, le=60)
+    open_timeout_s: float = Field(5.0, ge=0.1, le=60)
     stall_s: float = Field(2.0, ge=0.5, le=60, description="A live source without a frame for this long is reopened.")
     continuity: Continuity = Continuity()
 
@@ -88,7 +98,7 @@ class Publish(_Section):
 class Inference(_Section):
     """What runs the models."""
 
-    backend: Literal["auto", "openvino", "onnxruntime"] = "auto"
+    backend: Literal["auto", "tensorrt", "openvino", "onnxruntime", "torch"] = "auto"
     threads: int | None = Field(None, ge=1, le=256, description="Threads of the encoder; all processors by default.")
     max_batch: int = Field(8, ge=1, le=256)
 

@@ -11,6 +11,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from engines.arena import pool_input, with_arena
 from engines.bundle import Bundle, list_bundles, load_bundle
+from engines.encoders import ENCODERS
 from engines.errors import BackendError, ModelError
 from engines.export import export_encoder, export_temporal
 from engines.families import FAMILIES, build_family
@@ -141,17 +142,21 @@ def test_batches_between_are_padded_to_the_next() -> None:
 def test_every_family_builds_in_both_precisions(runtime: TensorRt, tmp_path: Path) -> None:
     """Untrained networks of every family, exported as `vidpipe train` exports them."""
     pytest.importorskip("torch")
-    for family in FAMILIES:
-        model = build_family(family, {})
-        encoder, step = tmp_path / f"{family}_encoder.onnx", tmp_path / f"{family}_temporal.onnx"
+    networks = {family: build_family(family, {}) for family in FAMILIES}
+    for name in ENCODERS:
+        networks[name] = build_family("cnn_lstm", {"encoder": name, "pretrained": False})
+    for name, model in networks.items():
+        encoder, step = tmp_path / f"{name}_encoder.onnx", tmp_path / f"{name}_temporal.onnx"
         export_encoder(model, encoder)
         export_temporal(model, step)
         pairs = [(spec.name, f"next_{spec.name}") for spec in model.state_spec]
-        pools = {pool_input(name): (1, 32, 64) for name, _ in pairs}
+        pools = {pool_input(state): (1, 32, 64) for state, _ in pairs}
         for change in (lambda data, **_: data, halved):
             assert plan_of(runtime, change(encoder.read_bytes()))
+            assert plan_of(runtime, lowered(change(encoder.read_bytes()), name))
             stepped = change(step.read_bytes(), products_only=True)
             assert plan_of(runtime, stepped)
+            assert plan_of(runtime, lowered(stepped, name))
             assert plan_of(runtime, with_arena(stepped, pairs), ranges=pools)
 
 

@@ -359,6 +359,10 @@ class FakeLibrary:
         value._obj.value = CAPABILITY[attribute - 75]
 
 
+def _library(real: Callable[..., Any], name: str, *rest: Any, **more: Any) -> Any:
+    return FakeLibrary() if name == "libcuda.so.1" else real(name, *rest, **more)
+
+
 def install(monkeypatch: Any, *, refuses_capture: bool = False) -> Iterator[Machine]:
     """Put the fake in the place of the real modules; a fixture's body."""
     machine = Machine()
@@ -391,7 +395,8 @@ def install(monkeypatch: Any, *, refuses_capture: bool = False) -> Iterator[Mach
         monkeypatch.setitem(sys.modules, name, module)
     monkeypatch.delitem(sys.modules, "engines.trt_graph", raising=False)  # bound to the real bindings at import
     monkeypatch.setattr(trt_plan, "build_plan", build_plan)
-    monkeypatch.setattr(ctypes, "CDLL", lambda name: FakeLibrary())
+    real = ctypes.CDLL
+    monkeypatch.setattr(ctypes, "CDLL", lambda name, *rest, **more: _library(real, name, *rest, **more))
     gpu.driver.cache_clear()
     yield machine
     gpu.driver.cache_clear()

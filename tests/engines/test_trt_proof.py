@@ -1,0 +1,62 @@
+"""The script for GPU machines runs to its end on the GPU that is none, and records what fails."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+
+import fake_gpu
+import pytest
+
+from engines.backends import BACKENDS
+from engines.bundle import Bundle
+
+SCRIPT = Path(__file__).parents[2] / "tools" / "gpu_proof.py"
+
+
+@pytest.fixture
+def proof(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    spec = importlib.util.spec_from_file_location("gpu_proof", SCRIPT)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    monkeypatch.setitem(BACKENDS, "tensorrt", BACKENDS["tensorrt"])  # the script replaces it
+    monkeypatch.setenv("XDG_CACHE_HOME", "")
+    return module
+
+
+@pytest.fixture
+def machine(monkeypatch: pytest.MonkeyPatch) -> Iterator[fake_gpu.Machine]:
+    yield from fake_gpu.install(monkeypatch)
+
+
+def test_every_stage_runs(proof: ModuleType, machine: fake_gpu.Machine, tiny: Bundle, tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    sizes = ["--batch", "2", "--cameras", "2", "--steps", "60", "--seconds", "0.01"]
+    assert proof.main([str(tiny.folder), "--out", str(tmp_path), *sizes]) == 0
+    results = json.loads((tmp_path / "gpu_proof.json").read_text())
+    assert results["machine"]["gpu"]["gpus"] == ["Fake GPU, sm_90, 80 GiB"]
+    assert results["graphs"]["max_difference"] == 0
+    assert results["graphs"]["captured"] > 5
+    assert results["torch"]["max_difference"] < 1e-5
+    assert set(results["encoder"]) == {"tensorrt f32", "tensorrt f16", "torch f32"}
+    assert results["encoder"]["tensorrt f32"]["2"]["pictures_per_s"] > 0
+    assert set(results["build"]) == {
+        "encoder.onnx of tiny f32",
+        "encoder.onnx of tiny f16",
+        "temporal.onnx of tiny f32 pooled",
+    }
+    assert "# What ran on a GPU" in (tmp_path / "gpu_proof.md").read_text()
+
+
+def test_without_a_gpu_every_stage_that_needs_one_says_so(proof: ModuleType, tiny: Bundle, tmp_path: Path) -> None:
+    if not fake_gpu.gpu.no_gpu():
+        pytest.skip("there is a GPU")
+    assert proof.main([str(tiny.folder), "--out", str(tmp_path), "--steps", "20", "--seconds", "0.01"]) == 1
+    results = json.loads((tmp_path / "gpu_proof.json").read_text())
+    assert "there is no NVIDIA driver here" in results["build"]["failed"]
+    assert "failed" not in results["machine"]
