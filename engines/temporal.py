@@ -84,7 +84,13 @@ class Temporal:
         if not index.size:
             return self._nothing()
         state = self.pool.gather(index)
-        feeds = {FEATURES: features, DT: np.asarray(dt, np.float32), KEEP: np.asarray(keep, np.float32), **state}
+        # what a GPU's encoder gave may have to come down from there
+        feeds = {
+            FEATURES: np.asarray(features),
+            DT: np.asarray(dt, np.float32),
+            KEEP: np.asarray(keep, np.float32),
+            **state,
+        }
         outputs = self._engine.run(feeds)
         self.pool.scatter(index, outputs)
         ok = outputs[OK] > 0.5

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
@@ -40,6 +40,9 @@ class DeviceFeatures:
 
     def __len__(self) -> int:
         return self.shape[0]
+
+    def __getitem__(self, index: Any) -> Any:
+        return np.asarray(self)[index]
 
     def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> NDArray[np.float32]:  # noqa: FBT001 - numpy's own signature
         self.detach()

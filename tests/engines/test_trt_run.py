@@ -108,6 +108,23 @@ def test_features_that_are_kept_outlive_their_request(machine: fake_gpu.Machine,
         np.testing.assert_allclose(np.asarray(features), expected(tiny, pictures(2, seed)), atol=1e-6)
 
 
+def test_features_from_the_device_serve_a_step_on_the_host(machine: fake_gpu.Machine, tiny: Bundle) -> None:
+    with (
+        Encoder.open(tiny, "tensorrt", max_batch=4) as encoder,
+        Temporal.open(tiny, "onnxruntime", capacity=2) as temporal,
+    ):
+        encoder.frames(0)[:2] = pictures(2)
+        encoder.start(0, 2)
+        features = encoder.wait(0)
+        np.testing.assert_array_equal(features[1], np.asarray(features)[1])
+        rows = [temporal.pool.acquire(name) for name in "ab"]
+        found = temporal.step(rows, features, [0.1] * 2, [0] * 2).prob
+        assert found.shape == (2, 3)
+        np.testing.assert_allclose(
+            found, temporal.step(rows, expected(tiny, pictures(2)), [1] * 2, [0] * 2).prob, atol=1e-5
+        )
+
+
 def test_two_requests_in_flight_do_not_mix(machine: fake_gpu.Machine, tiny: Bundle) -> None:
     with Encoder.open(tiny, "tensorrt", max_batch=4) as encoder:
         for seed in range(5):
