@@ -45,7 +45,9 @@ def probe(backend: Backend, model: bytes, options: Sequence[EngineOptions]) -> N
     verdicts = [recall(folder, key) for key in keys]
     unknown = [i for i, verdict in enumerate(verdicts) if verdict is None]
     if unknown:
-        _log.info("trying %s with %s for the first time", options[0].name, backend.title)
+        # a plan for a GPU can take minutes, which nobody should have to guess
+        level = logging.WARNING if backend.resident else logging.INFO
+        _log.log(level, "trying %s with %s for the first time", options[0].name, backend.title)
         found = _try(backend, model, [options[i] for i in unknown])
         for i, verdict in zip(unknown, found, strict=False):
             verdicts[i] = verdict

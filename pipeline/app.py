@@ -138,7 +138,8 @@ def _open_model(
 ) -> tuple[Encoder, Temporal]:
     backend = options.backend or config.inference.backend
     max_batch = min(config.inference.max_batch, cameras)
-    encoder = Encoder.open(bundle, backend, max_batch=max_batch, threads=config.inference.threads)
+    threads, precision = config.inference.threads, config.inference.precision
+    encoder = Encoder.open(bundle, backend, max_batch=max_batch, threads=threads, precision=precision)
     stack.callback(encoder.close)
     temporal = Temporal.open(bundle, backend, capacity=cameras)
     stack.callback(temporal.close)

@@ -99,6 +99,9 @@ class Inference(_Section):
     """What runs the models."""
 
     backend: Literal["auto", "tensorrt", "openvino", "onnxruntime", "torch"] = "auto"
+    precision: Literal["f32", "f16", "bf16"] = Field(
+        "f32", description="Of the encoder; the step is always f32. Check it with vidpipe build --precision first."
+    )
     threads: int | None = Field(None, ge=1, le=256, description="Threads of the encoder; all processors by default.")
     max_batch: int = Field(8, ge=1, le=256)
 

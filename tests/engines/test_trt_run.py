@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 from engines import backends, gpu, trt_cache, trt_plan
+from engines.arena import with_arena
 from engines.backends import BACKENDS, open_engines
 from engines.bundle import Bundle
 from engines.encoder import Encoder
@@ -147,6 +148,17 @@ def test_wrong_use_is_refused_as_by_the_usual_encoder(machine: fake_gpu.Machine,
         encoder.start(0, 1)
         with pytest.raises(ValueError, match="request 0 is running"):
             encoder.start(0, 1)
+
+
+def test_a_step_with_pools_runs_by_itself_as_the_try_in_a_child_does(machine: fake_gpu.Machine, graphs: object) -> None:
+    model = with_arena(graphs.temporal(), [("h", "h_next"), ("c", "c_next")])
+    (engine,) = open_engines(model, "tensorrt", [replace(OPTIONS, rows=64)]).engines
+    for batch in (1, 3):
+        lengths = [[batch if length is None else length for length in spec.shape] for spec in engine.inputs]
+        feeds = {spec.name: np.zeros(shape, spec.dtype) for spec, shape in zip(engine.inputs, lengths, strict=True)}
+        outputs = engine.run(feeds)
+        assert {len(array) for array in outputs.values()} == {batch}
+        assert outputs["ok"].tolist() == [1] * batch
 
 
 def test_every_batch_is_one_replayed_graph(machine: fake_gpu.Machine, tiny: Bundle) -> None:
