@@ -53,15 +53,21 @@ class ClipClock:
     """Cuts one session into clips `[origin + k * stride_s, origin + k * stride_s + length_s)` by media time.
 
     A clip closes with the step after which no further one can fall inside it, so that a prediction never waits for the
-    next frame. Clips without a single step are skipped.
+    next frame. Clips without a single step are skipped. Counting may go on from an earlier clock's clips: then clip
+    `first_index` begins at `origin_s`.
     """
 
-    def __init__(self, rule: ClipRule, rate_hz: float, origin_s: float) -> None:
+    def __init__(self, rule: ClipRule, rate_hz: float, origin_s: float, first_index: int = 0) -> None:
         self._rule = rule
         self._rate_hz = rate_hz
-        self._origin_s = origin_s
-        self._next = 0
+        self._origin_s = origin_s - first_index * rule.stride_s
+        self._next = first_index
         self._steps: deque[Step] = deque()
+
+    @property
+    def next_index(self) -> int:
+        """The number of the clip that closes next."""
+        return self._next
 
     def add(self, step: Step) -> list[Clip]:
         """Take the next step in order and return the clips that it closes, oldest first."""

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from pipeline.capture.supervisor import CapturePlan
 
 
+_GRACE_S = 1.0  # for all processes together: one that hangs in C code does not hear the signal
+
+
 class Fleet:
     """The supervisors of all cameras behind one `wait`. A context manager: leaving it ends every capture process."""
 
@@ -79,8 +82,9 @@ class Fleet:
         """End all processes together: each is asked first, then they are waited for. The rings stay readable."""
         for camera in self.cameras.values():
             camera.ask_to_leave()
+        deadline_s = time.monotonic() + _GRACE_S
         for camera in self.cameras.values():
-            camera.halt()
+            camera.halt(max(0.0, deadline_s - time.monotonic()))
 
     def close(self) -> None:
         """Halt, and give all memory back."""

@@ -28,6 +28,11 @@ class Order(msgspec.Struct, frozen=True):
     crop: tuple[float, float, float, float] | None = None  # x, y, width, height as fractions of the picture
     resume_media_ns: int | None = None  # the camera's media clock at `resume_monotonic_ns`
     resume_monotonic_ns: int = 0
+    last_size: tuple[int, int] | None = None  # the picture size of the connection before this one
+
+    def __repr__(self) -> str:
+        """Without the address, which is a secret."""
+        return f"Order({self.kind}, {self.width}x{self.height} at {self.rate_hz:g} Hz)"
 
 
 class Opened(msgspec.Struct, frozen=True, tag="opened"):

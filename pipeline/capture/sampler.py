@@ -6,6 +6,7 @@ from engines.clips import sampling_cell
 
 _MAX_STRIDE = 8
 _RELAX_AFTER_CELLS = 10
+_RELAX_AT_LAST_CELLS = 640
 _LAG_LIMIT_S = 0.1
 
 
@@ -24,6 +25,8 @@ class Sampler:
         self._cell: int | None = None
         self._kept: int | None = None
         self._changed = 0
+        self._relax_after = _RELAX_AFTER_CELLS
+        self._relaxed = False
         self.stride = 1
 
     def due(self, media_ns: int) -> bool:
@@ -48,6 +51,9 @@ class Sampler:
         since = cell - self._changed
         if lag_ns > self._lag_limit_ns:
             if self.stride == 1 or since >= 2 * self.stride:
-                self.stride, self._changed = min(self.stride + 1, _MAX_STRIDE), cell
-        elif self.stride > 1 and since >= _RELAX_AFTER_CELLS:
-            self.stride, self._changed = self.stride - 1, cell
+                # a faster rate that did not last is tried again later and later: even beats a little faster
+                failed = self._relaxed and since <= _RELAX_AFTER_CELLS
+                self._relax_after = min(2 * self._relax_after, _RELAX_AT_LAST_CELLS) if failed else _RELAX_AFTER_CELLS
+                self.stride, self._changed, self._relaxed = min(self.stride + 1, _MAX_STRIDE), cell, False
+        elif self.stride > 1 and since >= self._relax_after:
+            self.stride, self._changed, self._relaxed = self.stride - 1, cell, True

@@ -67,11 +67,11 @@ class CameraSupervisor:
         self.fps = 0.0
         self.process: CaptureProcess | None = None
         self._backoff = Backoff(random.Random())  # noqa: S311 - jitter is no secret
-        self._started_s = 0.0
         self._running_since_s = 0.0
         self._retry_at_s = 0.0
         self._seen = (0, 0.0)
         self._waits = not plan.source.live
+        self._opened_size: tuple[int, int] | None = None
 
     @property
     def over(self) -> bool:
@@ -106,10 +106,10 @@ class CameraSupervisor:
         if self.process is not None:
             self.process.ask_to_leave()
 
-    def halt(self) -> None:
-        """End the process for good."""
+    def halt(self, grace_s: float = 0.5) -> None:
+        """End the process for good, after `grace_s` seconds by force."""
         if self.process is not None:
-            self.process.end()
+            self.process.end(grace_s)
             self.process = None
         if not self.over:
             self._become(CameraState.STOPPED, "")
@@ -137,12 +137,17 @@ class CameraSupervisor:
             crop=plan.crop,
             resume_media_ns=last[0] if last else None,
             resume_monotonic_ns=last[1] if last else 0,
+            last_size=self._opened_size,
         )
-        self.process = CaptureProcess(order, self.ring.fd, plan.transport)
         self.connections += 1
-        self._started_s, self._running_since_s = now_s, now_s
+        self._running_since_s = now_s
         self._seen = (self.ring.counts().grabbed, now_s)
-        self._become(CameraState.CONNECTING, self.detail)
+        try:
+            self.process = CaptureProcess(order, self.ring.fd, plan.transport)
+        except OSError as error:
+            self._ended(Ended("lost", f"the capture process could not be started: {error.strerror}"), now_s)
+            return
+        self._become(CameraState.CONNECTING, self.reason)
 
     def _heed(self, news: FrameReady | Notice, now_s: float) -> None:
         if isinstance(news, FrameReady):
@@ -151,9 +156,11 @@ class CameraSupervisor:
                 self._become(CameraState.RUNNING, "")
         elif isinstance(news, Opened):
             self.size, self.fps, self._waits = (news.width, news.height), news.fps, news.waits
+            self._opened_size = self.size
             self._become(CameraState.WAITING_FIRST_FRAME, "")
         elif isinstance(news, Resized):
-            self.size = (news.width, news.height)
+            # the coded size: not to be compared with the picture size of the next connection
+            self.size, self._opened_size = (news.width, news.height), None
             self.detail = f"the picture changed to {news.width}x{news.height}"
         else:
             self._ended(news, now_s)
@@ -165,6 +172,10 @@ class CameraSupervisor:
         self.reason = ended.detail
         if ended.reason in ("finished", "failed"):
             self._become(CameraState(ended.reason), ended.detail)
+            return
+        if self._waits:
+            # from its start again, a file would be remembered twice
+            self._become(CameraState.FAILED, ended.detail)
             return
         healthy_s = now_s - self._running_since_s if self.state is CameraState.RUNNING else 0.0
         refused = ended.reason == "refused"

@@ -26,6 +26,8 @@ _PR_SET_PDEATHSIG = 1
 # a damaged packet gives a quick False while the stream lives on; this long without a frame, it does not
 _PATIENCE_S = 1.0
 _MISSING_FRAMES = 0.98
+# these containers hold an index of their frames; for others OpenCV only guesses from duration and rate
+_COUNTED = (".mp4", ".mov", ".m4v")
 
 
 def main(socket_fd: int) -> None:
@@ -84,6 +86,8 @@ class Capture:
         # a video of known length behind a web address is a file too
         self._live = self._order.kind != "file" and not (self._order.kind == "http" and source.frame_count > 0)
         self._tell(Opened(source.width, source.height, source.fps, waits=not self._live))
+        if self._order.last_size not in (None, (source.width, source.height)):
+            self._flags |= FrameFlag.RESIZED
         self._size = self._log.read().size
         clock, sampler = self._clock(source), Sampler(self._order.rate_hz, thin=self._live)
         self._good_s = time.monotonic()
@@ -91,7 +95,7 @@ class Capture:
             before_s = time.monotonic()
             ok = source.grab()
             arrival_ns, captured_ns = time.monotonic_ns(), time.time_ns()
-            if arrival_ns / 1e9 - before_s >= 0.9 * self._order.read_timeout_ms / 1e3 and self._live:
+            if self._stalled(arrival_ns / 1e9 - before_s):
                 # OpenCV hands out old frames after a stall and is dead from then on
                 return Ended("lost", f"no frame for {self._order.read_timeout_ms / 1e3:.1f} s")
             self._heed_decoder()
@@ -104,6 +108,9 @@ class Capture:
                 return self._lost()
             else:
                 time.sleep(0.01)
+
+    def _stalled(self, waited_s: float) -> bool:
+        return self._live and self._order.kind != "scene" and waited_s >= 0.9 * self._order.read_timeout_ms / 1e3
 
     def _clock(self, source: FrameSource) -> MediaClock:
         order = self._order
@@ -130,7 +137,6 @@ class Capture:
             self._flags |= FrameFlag.JUMPED
         if not sampler.due(tick.media_ns):
             return
-        self._ring.count("due")
         if not self._live:
             self._wait_for_slot()
         if not self._admit(sampler):
@@ -138,19 +144,19 @@ class Capture:
             return
         _shrink(_cropped(source.retrieve(), self._order.crop), self._ring.slot())
         ready_ns = time.monotonic_ns()
+        self._ring.count("due")
         header = FrameHeader(0, tick.media_ns, captured_ns, arrival_ns, ready_ns, self._dropped, self._flags)
         self._ring.commit(header)
         self._dropped, self._flags = 0, FrameFlag(0)
         self._link.send_bytes(FRAME)
 
     def _admit(self, sampler: Sampler) -> bool:
-        if not sampler.keep(self._ring.lag_ns(time.monotonic_ns())):
-            self._ring.count("thinned")
-            return False
-        if self._ring.full:
-            self._ring.count("overrun")
-            return False
-        return True
+        kept = sampler.keep(self._ring.lag_ns(time.monotonic_ns()))
+        if kept and not self._ring.full:
+            return True
+        self._ring.count("due")
+        self._ring.count("overrun" if kept else "thinned")
+        return False
 
     def _wait_for_slot(self) -> None:
         """A file waits for its reader; every freed slot is told by a credit."""
@@ -167,7 +173,8 @@ class Capture:
     def _end_of_file(self, source: FrameSource) -> Ended:
         if not self._grabbed:
             return self._explain("it holds no picture that can be decoded")
-        if 0 < self._grabbed < _MISSING_FRAMES * source.frame_count:
+        counted = self._order.address.lower().endswith(_COUNTED)
+        if counted and self._grabbed < _MISSING_FRAMES * source.frame_count:
             found = f"{self._grabbed} of {source.frame_count} frames could be read"
             return Ended("failed", f"the file is cut off or damaged: {found}")
         return Ended("finished", f"all {self._grabbed} frames were read")

@@ -14,10 +14,11 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from pipeline.cli.writer import LineWriter
 from pipeline.stream.messages import Event, Message, Prediction, Status, encode
 
 _COLOURS = {"running": "green", "connecting": "yellow", "waiting_first_frame": "yellow", "finished": "cyan"}
-_BAR = 12
+_BAR = 6
 
 
 class Screen(Protocol):
@@ -51,6 +52,7 @@ class JsonScreen:
 
     def __init__(self, *, status: bool) -> None:
         self._status = status
+        self._writer = LineWriter()
 
     def say(self, text: str) -> None:
         """Nothing: only messages go to stdout."""
@@ -58,8 +60,7 @@ class JsonScreen:
     def show(self, message: Message) -> None:
         """Print the message; heartbeats only where asked for."""
         if self._status or not isinstance(message, Status):
-            sys.stdout.write(encode(message, "json").decode() + "\n")
-            sys.stdout.flush()
+            self._writer.write(encode(message, "json").decode())
 
     def __enter__(self) -> JsonScreen:
         return self
@@ -67,7 +68,10 @@ class JsonScreen:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Nothing to put away."""
+        """Write what is left."""
+        self._writer.close()
+        if self._writer.lost:
+            sys.stderr.write(f"vidpipe: {self._writer.lost} lines were not printed: nobody read them\n")
 
 
 class PlainScreen:
@@ -75,11 +79,11 @@ class PlainScreen:
 
     def __init__(self) -> None:
         self._states: dict[str, tuple[str, str]] = {}
+        self._writer = LineWriter()
 
     def say(self, text: str) -> None:
         """Print a line."""
-        sys.stdout.write(text + "\n")
-        sys.stdout.flush()
+        self._writer.write(text)
 
     def show(self, message: Message) -> None:
         """Print the message's line."""
@@ -97,7 +101,10 @@ class PlainScreen:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Nothing to put away."""
+        """Write what is left."""
+        self._writer.close()
+        if self._writer.lost:
+            sys.stderr.write(f"vidpipe: {self._writer.lost} lines were not printed: nobody read them\n")
 
 
 def line_of(message: Message) -> str:
@@ -146,9 +153,12 @@ class LiveScreen:
             self._console.print(_event_text(message))
 
     def _render(self) -> Group:
-        table = Table(box=box.ROUNDED)
+        if not self._rows:
+            return Group(Text("nothing heard yet", style="dim"))
+        table = Table(box=box.ROUNDED, padding=(0, 0, 0, 1))
         for title in ("camera", "state", "now", "score", "clip", "memory", "rate", "latency"):
-            table.add_column(title, justify="right" if title in ("clip", "memory", "rate", "latency") else "left")
+            number = title in ("clip", "memory", "rate", "latency")
+            table.add_column(title, justify="right" if number else "left", no_wrap=title == "now")
         for name, row in list(self._rows.items()):
             table.add_row(name, Text(row.state, style=_COLOURS.get(row.state, "red")), *_cells(row.prediction))
         details = [Text(f"{name}: {row.detail}", style="dim") for name, row in list(self._rows.items()) if row.detail]
@@ -173,7 +183,7 @@ def _cells(prediction: Prediction | None) -> list[str]:
         prediction.label,
         f"{bar} {best:4.2f}",
         f"{prediction.clip.start:.0f}-{prediction.clip.end:.0f} s",
-        f"{prediction.state.age_s:.0f} s" if prediction.state.warm else "warming up",
+        f"{prediction.state.age_s:.0f} s" if prediction.state.warm else "warming",
         f"{prediction.clip.fps_effective:.1f}/s",
         f"{prediction.latency.get('total', 0) / 1e3:.1f} ms",
     ]

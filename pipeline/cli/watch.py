@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import signal
+import sys
 import time
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from pipeline.cli.run import CONFIG_HELP
+
+if TYPE_CHECKING:
+    from pipeline.config.schema import Config
 
 
 def watch(
@@ -36,7 +41,9 @@ def watch(
     from pipeline.stream.messages import KINDS, Prediction
     from pipeline.stream.subscriber import Subscriber
 
-    target = address or load_config(config).publish.bind.replace("*", "127.0.0.1").replace("0.0.0.0", "127.0.0.1")  # noqa: S104
+    # a table on the terminal is put away whatever ends us
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    target = address or _published_at(load_config(config), cameras or [])
 
     def report(gap: Gap) -> None:
         typer.echo(f"vidpipe: {gap.camera}: {gap.count} {gap.kind} message(s) were lost on the way", err=True)
@@ -47,6 +54,7 @@ def watch(
         Subscriber(target, cameras or None, kinds=list(KINDS.values()), on_gap=report) as subscriber,
         open_screen(json=json, status_as_json=True) as screen,
     ):
+        screen.say(f"listening at {target}; stop with Ctrl-C")
         while count is None or clips < count:
             left_s = None if timeout is None else heard_s + timeout - time.monotonic()
             message = subscriber.receive(left_s) if left_s is None or left_s > 0 else None
@@ -57,3 +65,18 @@ def watch(
                 clips, heard_s = clips + 1, time.monotonic()
     if not clips:
         raise StreamError(f"no clip came from {target} within {timeout:g} s: is vidpipe run running there?")
+
+
+def _published_at(config: Config, cameras: list[str]) -> str:
+    """Where to listen to what the configuration publishes; the cameras must be in it."""
+    from engines.errors import ConfigError
+    from pipeline.config.load import select_cameras
+
+    select_cameras(config, cameras or list(config.cameras))
+    scheme, _, place = config.publish.bind.partition("://")
+    host, colon, port = place.rpartition(":")
+    if port == "*":
+        raise ConfigError(
+            f"publish.bind is {config.publish.bind}: the system chose the port, so name it with --address"
+        )
+    return f"{scheme}://127.0.0.1:{port}" if colon and host in ("*", "0.0.0.0", "[::]") else config.publish.bind  # noqa: S104

@@ -5,24 +5,50 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import quote
+
+from pipeline.redaction import Secrets
 
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
 
 
-def expand(value: Any, environment: Mapping[str, str], problems: list[str], path: str = "") -> Any:
-    """`value` with every variable in its texts replaced; unset ones are added to `problems` with their path."""
-    if isinstance(value, dict):
-        return {k: expand(v, environment, problems, f"{path}.{k}" if path else str(k)) for k, v in value.items()}
-    if isinstance(value, list):
-        return [expand(v, environment, problems, f"{path}.{i}") for i, v in enumerate(value)]
-    return _expand_text(value, environment, problems, path) if isinstance(value, str) else value
+class Expansion:
+    """Replaces variables, and remembers what was missing and which values came in."""
+
+    def __init__(self, environment: Mapping[str, str]) -> None:
+        self._environment = environment
+        self._values: set[str] = set()
+        self.problems: list[str] = []
+
+    @property
+    def secrets(self) -> Secrets:
+        """The values that came from the environment: they are shown nowhere."""
+        return Secrets(tuple(self._values))
+
+    def expand(self, value: Any, path: str = "") -> Any:
+        """`value` with every variable in its texts replaced; unset ones go to `problems` with their path."""
+        if isinstance(value, dict):
+            return {k: self.expand(v, f"{path}.{k}" if path else str(k)) for k, v in value.items()}
+        if isinstance(value, list):
+            return [self.expand(v, f"{path}.{i}") for i, v in enumerate(value)]
+        return self._text(value, path) if isinstance(value, str) else value
+
+    def _text(self, text: str, path: str) -> str:
+        start, end = _userinfo(text)
+
+        def replace(match: re.Match[str]) -> str:
+            name, default = match.groups()
+            if name not in self._environment and default is None:
+                self.problems.append(f"{path}: the environment variable {name} is not set: export {name}=...")
+            value = self._environment.get(name, default or "")
+            self._values.update({value} if name in self._environment else ())
+            # a password may hold what means something in a URL
+            return quote(value, safe="") if start <= match.start() < end else value
+
+        return _VARIABLE.sub(replace, text)
 
 
-def _expand_text(text: str, environment: Mapping[str, str], problems: list[str], path: str) -> str:
-    def replace(match: re.Match[str]) -> str:
-        name, default = match.groups()
-        if name not in environment and default is None:
-            problems.append(f"{path}: the environment variable {name} is not set: export {name}=...")
-        return environment.get(name, default or "")
-
-    return _VARIABLE.sub(replace, text)
+def _userinfo(text: str) -> tuple[int, int]:
+    """Where `user:password` stands in a URL with variables in it."""
+    start, end = text.find("://"), text.rfind("@")
+    return (start + 3, end) if 0 <= start < end else (0, 0)

@@ -22,7 +22,7 @@ def explain(error: ValidationError, model: type[BaseModel]) -> list[str]:
 
 def _line(item: Any, model: type[BaseModel]) -> str:
     location = [part for part in item["loc"] if part != "[key]"]
-    path = ".".join(str(part) for part in location) or "the file"
+    path = ".".join(redact(str(part)) for part in location) or "the file"
     return f"{path}: {_finding(item, model, location)}"
 
 
@@ -35,12 +35,16 @@ def _finding(item: Any, model: type[BaseModel], location: list[Any]) -> str:
         allowed = str(context["expected"]).replace("'", "").replace(" or ", ", ").split(", ")
         near = _did_you_mean(str(item["input"]), allowed)
         return f"is {_show(item['input'])}{near}; allowed are {', '.join(allowed)}"
-    if kind == "string_pattern_mismatch" and item["loc"][-1] == "[key]":
-        return "a camera's name may hold letters, digits, - and _, at most 64"
-    if kind in ("model_type", "dict_type"):
-        return f"is {_show(item['input'])}; it must be a section of keys and values"
-    plain = {"missing": "is missing", "value_error": str(context.get("error"))}
-    return plain.get(kind) or f"is {_show(item['input'])}; {_lower(item['msg'])}"
+    if item["loc"] and item["loc"][-1] == "[key]":
+        return "a camera's name may hold letters, digits, - and _, at most 64; a number needs quotes"
+    sentences = {
+        "missing": "is missing",
+        "value_error": str(context.get("error")),
+        "too_short": "names no camera",
+        "model_type": f"is {_show(item['input'])}; it must be a section of keys and values",
+        "dict_type": f"is {_show(item['input'])}; it must be a section of keys and values",
+    }
+    return sentences.get(kind) or f"is {_show(item['input'])}; {_lower(item['msg'])}"
 
 
 def _did_you_mean(found: str, allowed: Iterable[str]) -> str:

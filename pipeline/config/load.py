@@ -12,9 +12,10 @@ import yaml
 from pydantic import ValidationError
 
 from engines.errors import ConfigError
-from pipeline.config.environment import expand
+from pipeline.config.environment import Expansion
 from pipeline.config.explain import explain
 from pipeline.config.schema import Camera, Config
+from pipeline.redaction import redact
 
 STARTER = Path(__file__).parent / "starter.yaml"
 _CANDIDATES = ("vidpipe.yaml", "configs/vidpipe.yaml")
@@ -27,6 +28,8 @@ class _UniqueKeyLoader(yaml.SafeLoader):
 def _mapping(loader: _UniqueKeyLoader, node: yaml.MappingNode) -> dict[Any, Any]:
     seen = set()
     for key_node, _ in node.value:
+        if not isinstance(key_node, yaml.ScalarNode):
+            raise yaml.MarkedYAMLError(problem="a key must be text", problem_mark=key_node.start_mark)
         if key_node.value in seen:
             raise yaml.MarkedYAMLError(
                 problem=f"the key {key_node.value} comes twice", problem_mark=key_node.start_mark
@@ -59,14 +62,19 @@ def load_config(path: str | Path | None = None, environment: Mapping[str, str] |
         ConfigError: the file cannot be read, is no YAML, or says something that is not allowed; all errors at once.
     """
     file = find_config(path)
-    problems: list[str] = []
-    values = expand(_read(file), os.environ if environment is None else environment, problems)
+    expansion = Expansion(os.environ if environment is None else environment)
+    # a section whose lines are all commented out is a section left to its defaults
+    values = {
+        key: value for key, value in expansion.expand(_read(file)).items() if value is not None or key == "cameras"
+    }
+    problems = expansion.problems
     try:
         config = Config.model_validate(values)
     except ValidationError as error:
-        problems += explain(error, Config)
+        problems = problems + explain(error, Config)
     if problems:
-        raise ConfigError(f"{file} is not valid:\n" + "\n".join(f"  {problem}" for problem in problems))
+        text = "\n".join(f"  {problem}" for problem in problems)
+        raise ConfigError(f"{file} is not valid:\n{redact(text, expansion.secrets)}")
     return config
 
 
@@ -79,9 +87,9 @@ def _read(file: Path) -> Any:
         raise ConfigError(f"the configuration {file} is no text file") from error
     except yaml.MarkedYAMLError as error:
         line = f" in line {error.problem_mark.line + 1}" if error.problem_mark else ""
-        raise ConfigError(f"the configuration {file} is no valid YAML{line}: {error.problem}") from error
+        raise ConfigError(f"the configuration {file} is no valid YAML{line}: {error.problem}") from None
     except yaml.YAMLError as error:
-        raise ConfigError(f"the configuration {file} is no valid YAML: {' '.join(str(error).split())}") from error
+        raise ConfigError(f"the configuration {file} is no valid YAML: {' '.join(str(error).split())}") from None
     if not isinstance(values, dict):
         raise ConfigError(f"the configuration {file} holds no settings: vidpipe init writes a first one to start from")
     return values
@@ -94,6 +102,8 @@ def select_cameras(config: Config, names: Sequence[str]) -> dict[str, Camera]:
         ConfigError: a name is not in the configuration, or nothing is enabled.
     """
     for name in names:
+        if "://" in name:
+            raise ConfigError(f"{redact(name)} is an address: cameras are named in the configuration (vidpipe init)")
         if name not in config.cameras:
             near = difflib.get_close_matches(name, config.cameras, n=1)
             hint = f", did you mean {near[0]}?" if near else ""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from enum import Enum
 from pathlib import Path
 
@@ -29,12 +29,14 @@ _SCHEMES = {
 ALLOWED = "rtsp://, rtsps://, http://, https://, scene://, a file's path or a device number"
 
 
-@dataclass(frozen=True)
 class Source:
-    """Where frames come from. `str()` and `repr()` never show credentials; only `reveal()` does."""
+    """Where frames come from. Nothing but `reveal()` shows credentials: neither text nor fields nor a dump."""
 
-    kind: SourceKind
-    _address: str = field(repr=False)
+    __slots__ = ("__reveal", "kind")
+
+    def __init__(self, kind: SourceKind, address: str) -> None:
+        self.kind = kind
+        self.__reveal: Callable[[], str] = lambda: address
 
     @property
     def live(self) -> bool:
@@ -43,12 +45,19 @@ class Source:
 
     def reveal(self) -> str:
         """The address with credentials, for the process that opens it."""
-        return self._address
+        return self.__reveal()
 
     def __str__(self) -> str:
-        return redact(self._address)
+        return redact(self.reveal().replace(" ", "%20"))
 
-    __repr__ = __str__
+    def __repr__(self) -> str:
+        return f"Source({self})"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Source) and (self.kind, self.reveal()) == (other.kind, other.reveal())
+
+    def __hash__(self) -> int:
+        return hash((self.kind, self.reveal()))
 
 
 def parse_source(value: str | int) -> Source:
@@ -74,5 +83,5 @@ def _from_url(scheme: str, rest: str, text: str) -> Source:
     if scheme not in _SCHEMES:
         raise ValueError(f"has the scheme {scheme}://; allowed are {ALLOWED}")
     if scheme != "scene" and not rest.rpartition("@")[2].strip("/"):
-        raise ValueError(f"{redact(text)} names no host; write {scheme}://user:password@host/path")
+        raise ValueError(f"{redact(text.replace(' ', '%20'))} names no host; write {scheme}://user:password@host/path")
     return Source(_SCHEMES[scheme], text)

@@ -33,6 +33,7 @@ class InferenceLoop:
         self._publisher = publisher
         self._listener = listener
         self._shown: dict[str, tuple[CameraState, str]] = {}
+        self._ended: set[str] = set()
         self._heartbeat_s = 0.0
 
     def run(self, stop: Callable[[], bool]) -> None:
@@ -81,10 +82,20 @@ class InferenceLoop:
         if due:
             self._heartbeat_s = now_s + _HEARTBEAT_S
         for camera in self._fleet.cameras.values():
+            self._end_events(camera)
             shown = (camera.state, camera.detail)
             if due or self._shown.get(camera.plan.name) != shown:
                 self._shown[camera.plan.name] = shown
                 self._send([self._status(camera)])
+
+    def _end_events(self, camera: CameraSupervisor) -> None:
+        """A file's events end with its last frame, not with the whole run."""
+        name = camera.plan.name
+        if not camera.over or name in self._ended or camera.ring.backlog:
+            return
+        if not self._runner_of[name].in_flight_of(name):
+            self._ended.add(name)
+            self._send(self._memories[name].close())
 
     def _status(self, camera: CameraSupervisor) -> Status:
         name = camera.plan.name

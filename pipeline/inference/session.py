@@ -45,12 +45,13 @@ class CameraMemory:
         self._last_s: float | None = None
         self._broken = False
         self._recent: deque[tuple[float, FrameHeader]] = deque()
+        self._clock = self._new_clock(0.0)
         self._begin(0.0, Cause.START)
 
     @property
     def session(self) -> str:
-        """The running session's id."""
-        return self._session
+        """The running session's id; empty before the first frame."""
+        return self._session if self._last_s is not None else ""
 
     def advance(self, header: FrameHeader) -> tuple[StepInput, list[Event]]:
         """Place the next frame: apply the continuity policy. Events of a session that ends here come along."""
@@ -61,9 +62,10 @@ class CameraMemory:
             self._last_s = now_s
             return StepInput(nominal_s, keep=False), []
         gap_s = now_s - self._last_s
-        action, cause = judge(interruptions(header.flags, gap_s, self._policy.max_gap_s), self._policy)
-        if self._broken:
-            action, cause = "reset", Cause.NON_FINITE
+        causes = interruptions(header.flags, gap_s, self._policy.max_gap_s)
+        action, cause = judge(causes, self._policy)
+        if self._broken or gap_s < 0:
+            action, cause = "reset", Cause.NON_FINITE if self._broken else Cause.SEEK
         self._last_s = now_s
         if action == "reset" and cause is not None:
             events = list(self.close(cause))
@@ -72,7 +74,7 @@ class CameraMemory:
             return StepInput(nominal_s, keep=False), events
         if action == "hold":
             # time stood still for the model: no clip spans the interruption
-            self._clock = self._new_clock(self._grid(now_s))
+            self._clock = self._new_clock(self._grid(now_s), self._clock.next_index)
             return StepInput(nominal_s, keep=True), []
         return StepInput(gap_s, keep=True), []
 
@@ -112,8 +114,17 @@ class CameraMemory:
         """Sessions begin on the sampling grid, so that clips hold whole sampling periods."""
         return sampling_cell(media_s, self._rate_hz) / self._rate_hz
 
-    def _new_clock(self, origin_s: float) -> ClipClock:
-        return ClipClock(self._manifest.clip, self._rate_hz, origin_s)
+    def _new_clock(self, origin_s: float, first_index: int = 0) -> ClipClock:
+        return ClipClock(self._manifest.clip, self._rate_hz, origin_s, first_index)
+
+    def _dropped(self, clip: Clip) -> int:
+        """Due frames of this clip that were dropped: they lay in the sampling periods just before a frame that came."""
+        first, last = (sampling_cell(edge_s, self._rate_hz) for edge_s in (clip.start_s, clip.end_s))
+        lost = 0
+        for media_s, header in self._recent:
+            cell = sampling_cell(media_s, self._rate_hz)
+            lost += max(0, min(cell, last) - max(cell - header.dropped, first))
+        return lost
 
     def _forget(self) -> None:
         newest_s = self._recent[-1][0]
@@ -136,7 +147,7 @@ class CameraMemory:
                 start=round(clip.start_s, _DIGITS),
                 end=round(clip.end_s, _DIGITS),
                 frames=clip.frames,
-                dropped=sum(h.dropped for h in inside),
+                dropped=self._dropped(clip),
                 coverage=round(clip.coverage, _DIGITS),
                 fps_effective=round(clip.frames / rule.length_s, 3),
             ),

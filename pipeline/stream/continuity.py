@@ -48,9 +48,12 @@ class SequenceCheck:
         return True, gaps
 
     def _begin(self, message: Message) -> None:
-        """A publisher seen for the first time: what it sent before we listened is no loss."""
+        """A new publisher: after another one we should have had all of its messages, else those from now on."""
+        restarted = message.camera in self._epochs
         self._epochs[message.camera] = message.epoch
         self._last = {key: seq for key, seq in self._last.items() if key[0] != message.camera}
+        if restarted:
+            self._last.update({(message.camera, kind): 0 for kind in ("clip", "event")})
 
     def _advance(self, message: Message, kind: str, up_to: int) -> list[Gap]:
         key = (message.camera, kind)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import time
 from collections import defaultdict
 from typing import TYPE_CHECKING, Literal, TypeVar
@@ -46,7 +47,10 @@ class Publisher:
         self._socket.setsockopt(zmq.LINGER, _LINGER_MS)
         self._socket.setsockopt(zmq.HEARTBEAT_IVL, 1000)
         self._socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, 3000)
+        self._socket.setsockopt(zmq.IPV6, int("[" in bind))
         try:
+            if _ipc_in_use(bind):
+                raise zmq.ZMQError(zmq.EADDRINUSE)
             self._socket.bind(bind)
         except zmq.ZMQError as error:
             self._context.destroy(linger=0)
@@ -83,6 +87,14 @@ class Publisher:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _ipc_in_use(bind: str) -> bool:
+    """Whether somebody listens there: ZeroMQ would take the address away from them without a word."""
+    if not bind.startswith("ipc://"):
+        return False
+    with socket.socket(socket.AF_UNIX) as probe:
+        return probe.connect_ex(bind.removeprefix("ipc://")) == 0
 
 
 def _why_not(bind: str, error: zmq.ZMQError) -> str:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 _HIGH_WATER_MARK = 10_000
+_KNOWN_KINDS = [[kind.encode()] for kind in TYPES]
 
 
 class Subscriber:
@@ -26,18 +27,18 @@ class Subscriber:
 
     Args:
         address: where the publisher is bound, for example `tcp://127.0.0.1:5555`.
-        cameras: names of the cameras to hear, or None for all.
+        cameras: name or names of the cameras to hear, or None for all.
         kinds: which of `clip` (Prediction), `event` (Event) and `status` (Status) to yield.
         on_gap: called with each `Gap` before the message that showed it.
 
     Raises:
-        StreamError: the address or a kind is not valid.
+        StreamError: the address or a kind is not valid, or no camera is named.
     """
 
     def __init__(
         self,
         address: str = "tcp://127.0.0.1:5555",
-        cameras: Sequence[str] | None = None,
+        cameras: str | Sequence[str] | None = None,
         *,
         kinds: Sequence[str] = ("clip",),
         on_gap: Callable[[Gap], None] | None = None,
@@ -45,6 +46,9 @@ class Subscriber:
         unknown = [kind for kind in kinds if kind not in TYPES]
         if unknown or not kinds:
             raise StreamError(f"kinds is {list(kinds)}; allowed are {', '.join(TYPES)}")
+        names = [cameras] if isinstance(cameras, str) else cameras
+        if names is not None and not names:
+            raise StreamError("cameras is empty: name at least one camera, or leave it out to hear all")
         self.missed = 0
         self.damaged = 0
         self._kinds = frozenset(kinds)
@@ -53,7 +57,8 @@ class Subscriber:
         self._context: zmq.SyncContext = zmq.Context()
         self._socket: zmq.SyncSocket = self._context.socket(zmq.SUB)
         self._configure(self._socket)
-        for camera in [None] if cameras is None else cameras:
+        self._socket.setsockopt(zmq.IPV6, int("[" in address))
+        for camera in [None] if names is None else names:
             # the heartbeat is always heard: it shows losses in silence
             for kind in {*kinds, "status"}:
                 self._socket.setsockopt(zmq.SUBSCRIBE, topic(camera, kind) if camera else b"vidpipe/1/")
@@ -87,6 +92,8 @@ class Subscriber:
     def _next(self) -> Message | None:
         """Read one message; None where it is broken, old, or a copy."""
         frames = self._socket.recv_multipart()
+        if frames[0].split(b"/")[3:4] not in _KNOWN_KINDS:
+            return None  # a kind that was invented later
         try:
             message = decode(frames[-1])
         except StreamError:

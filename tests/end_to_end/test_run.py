@@ -135,4 +135,4 @@ def test_watch_without_a_publisher_says_so(tmp_path):
     result = vidpipe("watch", "--config", config, "--timeout", 1, folder=tmp_path)
     assert result.returncode == 1
     assert result.stderr == f"vidpipe: no clip came from {address} within 1 s: is vidpipe run running there?\n"
-    assert result.stdout == ""
+    assert result.stdout == f"listening at {address}; stop with Ctrl-C\n"

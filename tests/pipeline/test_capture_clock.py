@@ -97,3 +97,18 @@ def test_a_burst_that_is_taken_at_once_is_no_overload():
 def test_a_file_is_never_thinned():
     sampler = Sampler(10.0, thin=False)
     assert all(sampler.due(cell * 100 * MS) and sampler.keep(10**12) for cell in range(50))
+
+
+def test_a_constant_overload_settles_instead_of_hunting():
+    """A reader that takes 2.9 frames a second of 5: the rate may not swing for ever."""
+    sampler = Sampler(5.0, thin=True)
+    waiting_s, strides = 0.0, []
+    for cell in range(3000):
+        assert sampler.due(cell * 200 * MS)
+        if sampler.keep(round(max(0.0, waiting_s - 0.345) * 1e9)):
+            waiting_s += 1 / 2.9
+        waiting_s = max(0.0, waiting_s - 0.2)
+        strides.append(sampler.stride)
+    changes = sum(a != b for a, b in itertools.pairwise(strides[1500:]))
+    assert changes <= 12
+    assert strides[1500:].count(2) > 1300

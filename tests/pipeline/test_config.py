@@ -1,6 +1,7 @@
 """Configurations: found, read, checked whole; every error at once and in plain words; no secret in any of them."""
 
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
 import pytest
 
@@ -40,7 +41,7 @@ def test_the_shipped_configuration_is_the_starter_and_runs_the_scene():
         ),
         ("camras: {a: {source: 0}}", ["cameras: is missing", "camras: unknown key, did you mean cameras?"]),
         ("cameras: {a: {}}", ["cameras.a.source: is missing"]),
-        ("cameras: {}", ["cameras: is {}; dictionary should have at least 1 item"]),
+        ("cameras: {}", ["cameras: names no camera"]),
         ("cameras: {a: {source: ftp://x/y}}", ["cameras.a.source: has the scheme ftp://; allowed are rtsp://"]),
         ("cameras: {a: {source: 'rtsp://'}}", ["cameras.a.source: rtsp:// names no host"]),
         ("cameras: {a: {source: [1]}}", ["cameras.a.source: must be text or a device number"]),
@@ -151,3 +152,39 @@ def test_cameras_are_chosen_by_name_or_by_being_enabled(tmp_path):
     off = load_config(write(tmp_path, "cameras: {a: {source: 0, enabled: false}}"), {})
     with pytest.raises(ConfigError, match="enabled: false"):
         select_cameras(off, [])
+
+
+@pytest.mark.parametrize("text", ["cameras: {a: {source: {{ url }}}}", "cameras: {[a]: {source: 0}}", "? [a, b]\n: 1"])
+def test_a_key_that_is_no_text_is_a_sentence(tmp_path, text):
+    assert "a key must be text" in complaint(tmp_path, text)
+
+
+def test_an_address_in_the_wrong_place_is_redacted(tmp_path):
+    assert SECRET not in complaint(tmp_path, "cameras: {'rtsp://u:%s@h/x': {source: 0}}" % SECRET)
+    config = load_config(write(tmp_path, "cameras: {a: {source: 'rtsp://u:%s@h/x'}}" % SECRET), {})
+    with pytest.raises(ConfigError, match="is an address: cameras are named in the configuration") as caught:
+        select_cameras(config, [f"rtsp://u:{SECRET}@h/x"])
+    assert SECRET not in str(caught.value)
+    assert SECRET not in str(config.model_dump()) + config.model_dump_json()
+    spaced = complaint(tmp_path, "cameras: {a: {source: 'rtsp://u:%s one@'}}" % SECRET)
+    assert SECRET not in spaced
+
+
+def test_values_from_the_environment_are_shown_in_no_error(tmp_path):
+    said = complaint(tmp_path, "cameras: {a: {source: '${PASS}://h/x', fps: '${PASS}'}}", {"PASS": SECRET})
+    assert SECRET not in said
+    assert "cameras.a.fps" in said
+
+
+@pytest.mark.parametrize("password", ["p@ss:w%41rd", "p/w?r#d1", "a b&c=d;e+ä"])
+def test_a_password_from_the_environment_may_hold_anything(tmp_path, password):
+    text = "cameras: {a: {source: 'rtsp://cam:${PASS}@h/x'}}"
+    address = load_config(write(tmp_path, text), {"PASS": password}).cameras["a"].source.reveal()
+    parts = urlsplit(address)
+    assert (unquote(parts.password or ""), parts.hostname, parts.path) == (password, "h", "/x")
+
+
+def test_an_empty_section_is_its_defaults(tmp_path):
+    config = load_config(write(tmp_path, "cameras: {a: {source: 0}}\npublish:\ninference:\n"), {})
+    assert config.publish.bind == "tcp://127.0.0.1:5555"
+    assert "cameras: is None" in complaint(tmp_path, "cameras:\n")

@@ -142,3 +142,28 @@ def test_reset_is_stronger_than_hold_and_hold_than_keep():
     assert judge(causes, Continuity(resolution_change="keep", seek="hold", gap="keep")) == ("hold", Cause.SEEK)
     everything = Continuity(resolution_change="keep", seek="keep", gap="keep")
     assert judge(causes, everything) == ("keep", None)
+
+
+def test_drops_are_counted_in_the_clip_in_which_they_lay():
+    camera = memory()
+    frames = [(0.0, 0), (0.2, 0), (0.8, 2), (1.0, 0), (1.2, 0), (1.4, 0), (1.6, 0), (2.2, 2), (2.4, 0)]
+    frames += [(2.6, 0), (2.8, 0), (3.0, 0)]
+    clips = [m for media_s, dropped in frames for m in feed(camera, media_s, dropped=dropped)[1]]
+    assert [(c.clip.start, c.clip.frames, c.clip.dropped) for c in clips] == [(0.0, 7, 3), (1.0, 8, 2)]
+    assert all(c.clip.frames + c.clip.dropped == 10 for c in clips)
+
+
+def test_after_a_hold_counting_goes_on():
+    camera = memory(gap="hold")
+    before = [m.clip.index for m in run(camera, 0.0, 4.0) if isinstance(m, Prediction)]
+    after = [m.clip.index for m in run(camera, 60.0, 4.0) if isinstance(m, Prediction)]
+    assert before == [0, 1, 2]
+    assert after == [3, 4, 5]
+
+
+def test_time_that_runs_back_is_a_seek():
+    camera = memory()
+    run(camera, 100.0, 3.0)
+    step, _ = feed(camera, 0.0)
+    assert (step.keep, step.dt_s) == (False, pytest.approx(0.2))
+    assert camera.resets == 1

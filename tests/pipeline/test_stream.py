@@ -203,3 +203,37 @@ def test_the_epoch_grows_even_when_the_clock_stands_back_or_the_disk_is_read_onl
 
 def test_topics_end_with_a_slash():
     assert topic("camera1", "clip") == b"vidpipe/1/camera1/clip/"
+
+
+def test_what_a_new_publisher_sent_before_we_heard_it_is_a_loss_for_those_who_heard_the_old_one():
+    check = SequenceCheck()
+    check.admit(clip(epoch=1, seq=7))
+    fresh, gaps = check.admit(clip(epoch=2, seq=4))
+    assert fresh
+    assert [(g.epoch, g.first_seq, g.last_seq) for g in gaps] == [(2, 1, 3)]
+    fresh, gaps = check.admit(status(epoch=3, seq=1, clip=2, event=1))
+    assert [(g.kind, g.first_seq, g.last_seq) for g in gaps] == [("clip", 1, 2), ("event", 1, 1)]
+
+
+def test_names_may_come_alone_but_not_be_missing(publisher):
+    with Subscriber(publisher.address, cameras="hello", kinds=["status"]) as subscriber:
+        joined(publisher, subscriber)
+    with pytest.raises(StreamError, match="cameras is empty"):
+        Subscriber(publisher.address, cameras=[])
+
+
+def test_an_address_on_disk_is_not_taken_from_whoever_has_it(tmp_path):
+    address = f"ipc://{tmp_path}/socket"
+    with Publisher(address, epoch=1), pytest.raises(StreamError, match="already in use"):
+        Publisher(address, epoch=2)
+    with Publisher(address, epoch=3) as publisher:
+        assert publisher.address == address
+
+
+def test_a_kind_that_was_invented_later_is_ignored(publisher):
+    with Subscriber(publisher.address, kinds=["clip", "status"]) as subscriber:
+        joined(publisher, subscriber)
+        publisher._socket.send_multipart([b"vidpipe/1/camera1/mood/", b"\x80"])
+        publisher.publish(clip())
+        assert hear(subscriber).camera == "camera1"
+        assert subscriber.damaged == 0

@@ -4,11 +4,13 @@ import itertools
 import os
 import random
 import signal
+import socket
+import time
 
 import pytest
 from capturing import plan, read
 from processes import free_port
-from videos import pictures
+from videos import pictures, write_video
 
 from pipeline.capture.backoff import Backoff
 from pipeline.capture.fleet import Fleet
@@ -120,3 +122,46 @@ def test_back_off_doubles_to_half_a_minute_and_is_forgotten_after_a_healthy_whil
     assert backoff.after(healthy_s=9) > 20
     assert backoff.after(healthy_s=11) < 1.3
     assert 60 <= backoff.after(healthy_s=0, refused=True) <= 75
+
+
+def test_a_camera_that_comes_back_with_another_picture_size_says_so():
+    port = free_port()
+    small = list(pictures(30, 160, 120))
+    other = PictureMedia(lambda: lambda number: small[number % 30], Encoding(160, 120, FPS))
+    with Fleet([plan("a", f"rtsp://127.0.0.1:{port}/camera0")]) as fleet:
+        with FakeCamera(media(), port=port):
+            before = read(fleet, lambda logs: len(logs["a"].numbers) > 10)["a"]
+        with FakeCamera(other, port=port):
+            after = read(fleet, lambda logs: len(logs["a"].numbers) > 10, limit_s=60)["a"]
+    assert not any(FrameFlag.RESIZED in h.flags for h in before.headers)
+    resized = [h for h in after.headers if FrameFlag.RESIZED in h.flags]
+    assert [FrameFlag.CONNECTED in h.flags for h in resized] == [True]
+
+
+def test_a_file_whose_capture_process_dies_is_not_begun_again(tmp_path):
+    video = write_video(tmp_path / "a.mp4", 300)
+    with Fleet([plan("a", str(video), slots=4)]) as fleet:
+        camera = fleet.cameras["a"]
+        while not camera.ring.full:
+            fleet.wait(0.5)
+        assert camera.process is not None
+        os.kill(camera.process.pid, signal.SIGSEGV)
+        read(fleet, lambda _: fleet.over)
+        assert (camera.state, camera.connections) == (CameraState.FAILED, 1)
+        assert "SIGSEGV" in camera.detail
+
+
+def test_many_cameras_that_hang_are_ended_together():
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen(64)
+        address = f"rtsp://127.0.0.1:{silent.getsockname()[1]}/x"
+        with Fleet([plan(f"c{k}", address, open_timeout_s=30.0) for k in range(6)]) as fleet:
+            opening = [silent.accept()[0] for _ in range(6) if not fleet.wait(1.0)]
+            processes = [camera.process for camera in fleet.cameras.values()]
+            started_s = time.monotonic()
+            fleet.halt()
+            assert time.monotonic() - started_s < 4
+        assert all(process is not None for process in processes)
+        for connection in opening:
+            connection.close()

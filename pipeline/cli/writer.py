@@ -1,0 +1,63 @@
+"""Lines to stdout from a thread of their own, so that a reader who stops reading stops nothing else."""
+
+from __future__ import annotations
+
+import os
+import queue
+import threading
+
+_MOST_LINES = 100_000
+_PATIENCE_S = 2.0
+
+
+class LineWriter:
+    """Writes lines in order. A reader that is far behind loses lines, which are counted.
+
+    The descriptor is written to directly: a thread that hangs inside `sys.stdout` would hang the interpreter's end.
+    """
+
+    def __init__(self, fd: int = 1, most_lines: int = _MOST_LINES) -> None:
+        self.lost = 0
+        self._fd = fd
+        self._lines: queue.Queue[bytes | None] = queue.Queue(most_lines)
+        self._gone = threading.Event()
+        self._written = 0
+        self._thread = threading.Thread(target=self._work, name="stdout", daemon=True)
+        self._thread.start()
+
+    def write(self, line: str) -> None:
+        """Hand over one line; never waits.
+
+        Raises:
+            SystemExit: the reader has gone, as `head` does: there is nothing left to do.
+        """
+        if self._gone.is_set():
+            raise SystemExit(0)
+        try:
+            self._lines.put_nowait(line.encode() + b"\n")
+        except queue.Full:
+            self.lost += 1
+
+    def close(self) -> None:
+        """Wait for the last line for as long as the reader goes on reading."""
+        while self._thread.is_alive() and not self._gone.is_set():
+            before = self._written
+            try:
+                self._lines.put(None, timeout=_PATIENCE_S)
+            except queue.Full:
+                self.lost += self._lines.qsize()
+                return
+            self._thread.join(_PATIENCE_S)
+            if self._written == before and self._thread.is_alive():
+                self.lost += self._lines.qsize()
+                return
+
+    def _work(self) -> None:
+        while (data := self._lines.get()) is not None:
+            try:
+                while data:
+                    data = data[os.write(self._fd, data) :]
+            except BrokenPipeError:
+                self._gone.set()
+                return
+            self._written += 1
