@@ -22,13 +22,14 @@ BACKENDS: dict[str, Backend] = {
         may_crash=True,
         patience_s=3600.0,
         instead=("tensorrt_rtx",),
+        besides=("pycuda", "onnx"),
         unusable="engines.gpu:no_gpu",
         encoder="engines.trt_encoder:DeviceEncoder",
         temporal="engines.trt_temporal:DeviceTemporal",
     ),
     "openvino": Backend("OpenVINO", "engines.vino:OpenVinoEngine", "openvino", "", may_crash=True, fixed_batches=True),
     "onnxruntime": Backend("ONNX Runtime", "engines.ort:OrtEngine", "onnxruntime", "onnxruntime"),
-    "torch": Backend("torch", "engines.eager:TorchEngine", "torch", "torch"),
+    "torch": Backend("torch", "engines.eager:TorchEngine", "torch", "torch", besides=("onnx",)),
 }
 _log = logging.getLogger("vidpipe.engines")
 
@@ -51,6 +52,13 @@ def installed_package(backend: Backend) -> str | None:
     return next((name for name in (backend.package, *backend.instead) if importlib.util.find_spec(name)), None)
 
 
+def missing_package(backend: Backend) -> str | None:
+    """The first package that the back end needs and that is not installed; None where all are."""
+    if not installed_package(backend):
+        return backend.package
+    return next((name for name in backend.besides if not importlib.util.find_spec(name)), None)
+
+
 def unusable(backend: Backend) -> str:
     """Why nothing can run on the back end on this machine, whatever is installed; empty where it can."""
     return str(load_attribute(backend.unusable)()) if backend.unusable else ""
@@ -58,7 +66,7 @@ def unusable(backend: Backend) -> str:
 
 def installed_backends() -> list[str]:
     """The names of the back ends that can run here: installed, and with the hardware they need."""
-    return [name for name, backend in BACKENDS.items() if installed_package(backend) and not unusable(backend)]
+    return [name for name, backend in BACKENDS.items() if not missing_package(backend) and not unusable(backend)]
 
 
 def variant_of(usual: type[Any], target: str) -> type[Any]:
@@ -80,11 +88,12 @@ def check_backend(name: str) -> None:
     backend = BACKENDS[name]
     if reason := unusable(backend):
         raise BackendError(f"the back end {name} cannot run: {reason}")
-    if installed_package(backend):
+    package = missing_package(backend)
+    if package is None:
         return
     if backend.extra:
-        raise MissingExtraError(f"the back end {name}", backend.package, backend.extra)
-    raise BackendError(f"the back end {name} needs the package {backend.package}: pip install {backend.package}")
+        raise MissingExtraError(f"the back end {name}", package, backend.extra)
+    raise BackendError(f"the back end {name} needs the package {package}: pip install {package}")
 
 
 def open_engines(

@@ -81,6 +81,7 @@ class BackendFinding(msgspec.Struct, frozen=True):
     title: str
     ready: bool
     finding: str
+    precisions: tuple[str, ...] = ()  # of the encoder; the step is always f32
 
 
 class DoctorReport(msgspec.Struct, frozen=True):
@@ -123,8 +124,16 @@ def _backend(name: str, backend: Backend) -> BackendFinding:
     except VidpipeError as error:
         return BackendFinding(name, backend.title, ready=False, finding=str(error))
     package = installed_package(backend) or backend.package
-    where = driver().gpus[0].name if backend.unusable else "this CPU"
-    return BackendFinding(name, backend.title, ready=True, finding=f"{package} {_version(package)} on {where}")
+    where = driver().gpus[0].name if backend.unusable else "this machine"
+    found = f"{package} {_version(package)} on {where}"
+    return BackendFinding(name, backend.title, ready=True, finding=found, precisions=_precisions(name))
+
+
+def _precisions(name: str) -> tuple[str, ...]:
+    """What the encoder could run in; OpenVINO gains by bfloat16 only where the CPU computes in it."""
+    if name == "openvino" and {"amx_bf16", "avx512_bf16", "bf16"} & set(_machine().cpu_features):
+        return ("f32", "bf16")
+    return ("f32", "f16") if name == "tensorrt" else ("f32",)
 
 
 def _auto(findings: dict[str, BackendFinding]) -> tuple[str, str]:

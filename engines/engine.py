@@ -103,6 +103,7 @@ class Backend:
     patience_s: float = 300.0  # how long that child may take
     fixed_batches: bool = False  # a compile for one batch is faster than one for any
     instead: tuple[str, ...] = ()  # packages that do as well as `package`
+    besides: tuple[str, ...] = ()  # further packages that it needs, brought by the same extra
     unusable: str = ""  # import string of a function that says why nothing can run here; its answer is empty if it can
     encoder: str = ""  # import strings of an Encoder and a Temporal that keep features and state on the device;
     temporal: str = ""  # the latter runs `temporal.onnx` with pools inside

@@ -15,7 +15,7 @@ from engines.backends import (
     BACKENDS,
     check_backend,
     installed_backends,
-    installed_package,
+    missing_package,
     open_engines,
     unusable,
 )
@@ -199,7 +199,7 @@ def _not_compared(names: Sequence[str], golden: Golden | None) -> Iterator[str]:
             continue
         if reason := unusable(backend):
             yield f"{name}: {reason}"
-        elif installed_package(backend):
+        elif missing_package(backend) is None:
             yield f"{name}: not asked for"
         else:
             yield f"{name}: not installed: pip install 'vidpipe[{backend.extra or name}]'"

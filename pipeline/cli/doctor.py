@@ -74,9 +74,8 @@ def _packages(report: DoctorReport) -> Table:
 def _backends(report: DoctorReport) -> Table:
     from pipeline.cli.tables import new_table
 
-    table = new_table("back end", "here", "")
+    table = new_table("back end", "here", "precision", "")
     for backend in report.backends:
-        table.add_row(
-            backend.name, "ready" if backend.ready else "no", backend.finding, style="" if backend.ready else "dim"
-        )
+        cells = ("ready" if backend.ready else "no", ", ".join(backend.precisions), backend.finding)
+        table.add_row(backend.name, *cells, style="" if backend.ready else "dim")
     return table

@@ -81,6 +81,8 @@ def test_with_a_gpu_it_is_named_and_tensorrt_is_taken(with_gpu: None) -> None:
     report = examine()
     assert report.gpu.gpus == ("Fake GPU, sm_90, 80 GiB",)
     assert report.gpu.cuda == "13.0"
+    (finding,) = [each for each in report.backends if each.name == "tensorrt"]
+    assert (finding.finding, finding.precisions) == ("tensorrt  on Fake GPU", ("f32", "f16"))
     assert (report.auto, report.why) == ("tensorrt", f"the first that is ready of {', '.join(AUTO)}")
 
 

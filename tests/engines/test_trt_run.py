@@ -350,7 +350,6 @@ def test_a_missing_pycuda_names_the_extra(
     machine: fake_gpu.Machine, graphs: object, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "pycuda", None)
-    monkeypatch.setitem(sys.modules, "pycuda.driver", None)
     with pytest.raises(MissingExtraError, match=r"needs the package pycuda.*pip install 'vidpipe\[tensorrt\]'"):
         open_engines(graphs.encoder(), "tensorrt", [OPTIONS])
 

@@ -308,7 +308,6 @@ def fake_plan(model: bytes, profiles: list[dict[str, Any]]) -> bytes:
 def tensorrt(machine: Machine) -> types.ModuleType:
     """The runtime half of `tensorrt`; the builder half is `build` below, given in place of `engines.trt_build`."""
     module = types.ModuleType("tensorrt")
-    module.__spec__ = ModuleSpec("tensorrt", None)
     module.__version__ = VERSION
 
     class ILogger:
@@ -392,6 +391,7 @@ def install(monkeypatch: Any, *, refuses_capture: bool = False) -> Iterator[Mach
         "tensorrt": tensorrt(machine),
     }
     for name, module in modules.items():
+        module.__spec__ = ModuleSpec(name, None)
         monkeypatch.setitem(sys.modules, name, module)
     monkeypatch.delitem(sys.modules, "engines.trt_graph", raising=False)  # bound to the real bindings at import
     monkeypatch.setattr(trt_plan, "build_plan", build_plan)
