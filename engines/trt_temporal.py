@@ -55,9 +55,6 @@ class DeviceTemporal(Temporal):
             self._replays = {
                 (copy, batch): self._prepare(copy, batch) for copy in (0, 1) for batch in engine.plan.key.batches
             }
-            for copy in (0, 1):  # the plain runs before the captures stepped the spare row
-                for name, address in self._rows.addresses(copy).items():
-                    self._cuda.clear(address, (capacity + 1) * self._bytes_of(name), self._stream)
 
     def step(self, rows: ArrayLike, features: NDArray[np.float32], dt: ArrayLike, keep: ArrayLike) -> StepResult:
         """See `Temporal.step`; `DeviceFeatures` are taken where they are."""
@@ -140,10 +137,6 @@ class DeviceTemporal(Temporal):
         most = max(self._device.plan.key.batches)
         if count > most:
             raise BackendError(f"{self._name} was fed {count} rows, its plan holds up to {most}")
-
-    def _bytes_of(self, name: str) -> int:
-        (shape,) = (state.shape for state in self._state if state.input == name)
-        return int(np.prod(shape)) * 4
 
 
 @dataclass(frozen=True)
