@@ -9,7 +9,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from engines.backends import installed_backends
+from engines.backends import installed_backends  # noqa: E402
 from engines.bundle import load_bundle  # noqa: E402
 from engines.export import write_bundle  # noqa: E402
 from engines.families.cnn_lstm import CnnLstm  # noqa: E402
