@@ -149,7 +149,7 @@ def _open_model(
 def _describe(bundle: Bundle, encoder: Encoder, temporal: Temporal) -> str:
     engine = f"{encoder.backend} {encoder.version.split('-')[0]}"
     precision = f"encoder {encoder.precision}, step {temporal.precision}"
-    return f"model {bundle.name} {bundle.manifest.version} on {engine} ({precision}): {encoder.why}"
+    return f"model {bundle.name} {bundle.manifest.version} on {engine} ({precision}): {encoder.why.split(';')[0]}"
 
 
 def _memory(name: str, camera: Camera, bundle: Bundle, encoder: Encoder) -> CameraMemory:

@@ -191,6 +191,6 @@ def _cells(prediction: Prediction | None) -> list[str]:
 
 def _event_text(event: Event) -> Text:
     style = "bold yellow" if event.type == "begin" else "dim"
-    return Text(
-        f"{event.start:7.1f} s  {event.camera}  {event.label} {event.type}  (peak {event.peak:.2f})", style=style
-    )
+    until = f"{event.end:7.1f} s" if event.type == "end" else " " * 9
+    text = f"{event.start:7.1f} -{until}  {event.camera}  {event.label} {event.type}  (peak {event.peak:.2f})"
+    return Text(text, style=style)
