@@ -15,8 +15,9 @@ from engines.training.recipe import Evaluation
 from engines.training.video import film_h264
 from engines.verify import verify
 
-UNSEEN = range(7_000_200, 7_000_206)
-SECONDS = 200.0
+# the first four seeds from 7,000,000 on in which something stands for a minute after its bringer has gone
+UNSEEN = (7000000, 7000002, 7000017, 7000023)
+SECONDS = 130.0
 WINDOW = 16
 
 
@@ -35,7 +36,7 @@ def test_it_is_small_and_says_what_it_is(bundle):
 
 @pytest.mark.parametrize("backend", ["openvino", "onnxruntime"])
 def test_six_cameras_in_random_batches_get_what_each_gets_alone(bundle, backend):
-    report = verify(bundle, [backend], steps=300, cameras=6, seed=1)
+    report = verify(bundle, [backend], steps=100, cameras=6, seed=1)
     assert report.passed, report
     assert any(check.must_differ for check in report.checks)
     assert all(check.limit <= 1e-4 for check in report.checks if check.decisions and not check.must_differ)
@@ -79,13 +80,15 @@ def carried(temporal: Temporal, features: np.ndarray, dt: np.ndarray) -> np.ndar
 
 
 def windows(temporal: Temporal, features: np.ndarray, dt: np.ndarray) -> np.ndarray:
-    rows = [temporal.pool.acquire(k) for k in range(len(dt))]
+    ends = np.arange(4, len(dt), 5)  # a clip's answer is that of its last frame; the others are not asked for
+    rows = [temporal.pool.acquire(int(end)) for end in ends]
+    answers = np.zeros((len(dt), len(LABELS)), np.float32)
     for back in range(WINDOW - 1, -1, -1):
-        frames = np.maximum(np.arange(len(dt)) - back, 0)
-        last = temporal.step(rows, features[frames], dt[frames], np.full(len(dt), back < WINDOW - 1)).prob
+        frames = np.maximum(ends - back, 0)
+        answers[ends] = temporal.step(rows, features[frames], dt[frames], np.full(len(ends), back < WINDOW - 1)).prob
     for row in rows:
         temporal.pool.release(row)
-    return last
+    return answers
 
 
 def accuracy(scenes: list[Judged]) -> float:
