@@ -6,7 +6,7 @@ import sys
 import time
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from rich import box
 from rich.console import Console, Group
@@ -47,22 +47,13 @@ def open_screen(*, json: bool, status_as_json: bool = False) -> Screen:
     return LiveScreen(console) if console.is_terminal else PlainScreen()
 
 
-class JsonScreen:
-    """One message a line on stdout."""
+class _LineScreen:
+    """Lines on stdout, whoever reads them."""
 
-    def __init__(self, *, status: bool) -> None:
-        self._status = status
+    def __init__(self) -> None:
         self._writer = LineWriter()
 
-    def say(self, text: str) -> None:
-        """Nothing: only messages go to stdout."""
-
-    def show(self, message: Message) -> None:
-        """Print the message; heartbeats only where asked for."""
-        if self._status or not isinstance(message, Status):
-            self._writer.write(encode(message, "json").decode())
-
-    def __enter__(self) -> JsonScreen:
+    def __enter__(self: S) -> S:
         return self
 
     def __exit__(
@@ -74,12 +65,31 @@ class JsonScreen:
             sys.stderr.write(f"vidpipe: {self._writer.lost} lines were not printed: nobody read them\n")
 
 
-class PlainScreen:
+S = TypeVar("S", bound=_LineScreen)
+
+
+class JsonScreen(_LineScreen):
+    """One message a line; heartbeats only where asked for."""
+
+    def __init__(self, *, status: bool) -> None:
+        super().__init__()
+        self._status = status
+
+    def say(self, text: str) -> None:
+        """Nothing: only messages go to stdout."""
+
+    def show(self, message: Message) -> None:
+        """Print the message."""
+        if self._status or not isinstance(message, Status):
+            self._writer.write(encode(message, "json").decode())
+
+
+class PlainScreen(_LineScreen):
     """One line per clip, begin and end of an event, and change of state, for logs and pipes."""
 
     def __init__(self) -> None:
+        super().__init__()
         self._states: dict[str, tuple[str, str]] = {}
-        self._writer = LineWriter()
 
     def say(self, text: str) -> None:
         """Print a line."""
@@ -94,17 +104,6 @@ class PlainScreen:
             self._states[message.camera] = state
         if not isinstance(message, Event) or message.type != "update":
             self.say(line_of(message))
-
-    def __enter__(self) -> PlainScreen:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Write what is left."""
-        self._writer.close()
-        if self._writer.lost:
-            sys.stderr.write(f"vidpipe: {self._writer.lost} lines were not printed: nobody read them\n")
 
 
 def line_of(message: Message) -> str:
