@@ -12,6 +12,7 @@ from pydantic import (
     PlainSerializer,
     StringConstraints,
     WithJsonSchema,
+    field_validator,
     model_validator,
 )
 
@@ -93,6 +94,15 @@ class Publish(_Section):
 
     bind: str = Field("tcp://127.0.0.1:5555", pattern=r"^(tcp|ipc)://.+", description="A ZeroMQ address to bind.")
     format: Literal["msgpack", "json"] = "msgpack"
+
+    @field_validator("bind")
+    @classmethod
+    def _port_exists(cls, bind: str) -> str:
+        """ZeroMQ cuts a port that is too large down to another one, without a word."""
+        port = bind.rpartition(":")[2]
+        if bind.startswith("tcp://") and port != "*" and not (port.isdecimal() and 0 < int(port) < 65536):
+            raise ValueError(f"is '{bind}'; it must end with a port from 1 to 65535, such as tcp://127.0.0.1:5555")
+        return bind
 
 
 class Inference(_Section):

@@ -60,6 +60,11 @@ def test_the_shipped_configuration_is_the_starter_and_runs_the_scene():
             ["cameras.a.continuity.gp: unknown key, did you mean gap?"],
         ),
         ("cameras: {a: {source: 0}}\npublish: {bind: 5555}", ["publish.bind: is 5555; input should be a valid string"]),
+        (
+            "cameras: {a: {source: 0}}\npublish: {bind: 'tcp://127.0.0.1:99999'}",
+            ["publish.bind: is 'tcp://127.0.0.1:99999'; it"],
+        ),
+        ("cameras: {a: {source: 0}}\npublish: {bind: 'tcp://127.0.0.1'}", ["must end with a port from 1 to 65535"]),
         ("cameras: {a: {source: 0}}\npublish: {format: xml}", ["publish.format: is 'xml'; allowed are msgpack, json"]),
         ("cameras: {a: {source: 0}}\ninference: {backend: cuda}", ["inference.backend: is 'cuda'; allowed are auto"]),
         ("cameras: {a: {source: 0}, a: {source: 1}}", ["line 1: the key a comes twice"]),
