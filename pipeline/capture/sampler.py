@@ -4,30 +4,35 @@ from __future__ import annotations
 
 from engines.clips import sampling_cell
 
-_MAX_STRIDE = 8
-_RELAX_AFTER_CELLS = 10
-_RELAX_AT_LAST_CELLS = 640
-_LAG_LIMIT_S = 0.1
+_LEAST_PATIENCE_S = 0.1
+_PATIENCE_STRIDES = 1.25
+_STRETCH = 0.5  # of the stride, for a wait of twice the patience
+_LEARN = 0.1  # of the way from the stride to a gap that the backlog forced
+_RELAX = 0.002  # of the stride, for each cell in which nothing was held back
+_SURE_AFTER_CELLS = 10
+_MAX_STRIDE = 64.0
 
 
 class Sampler:
-    """Takes the first frame of every `stride`-th sampling cell of `1 / rate_hz` seconds.
+    """Takes one frame in every `stride` sampling cells of `1 / rate_hz` seconds: the first of its cell.
 
-    The stride is 1 until the reader falls behind; then it grows by one, and shrinks again after a quiet while, so that
-    an overloaded pipeline sees a slower but even stream and never a burst of loss. Behind means that a frame has waited
-    for long: a burst of frames, as RTSP gives at its start, is none.
+    The stride is a real number: with 2.5, gaps of 2 and 3 cells take turns. It is 1 until the reader falls behind, which
+    means that a frame has waited for longer than a stride; a burst of frames, as RTSP gives at its start, is none.
+    Then frames are held back until the reader has come nearer, so that the queue stays short from the first moment on,
+    and the stride learns the gap that this makes. Otherwise it shrinks, slowly while frames still wait
+    for their turn and faster the longer none did. So the rate settles at the reader's own, whatever that is, and
+    an overloaded pipeline sees a slower but even stream, never a burst of loss.
     """
 
     def __init__(self, rate_hz: float, *, thin: bool) -> None:
         self._rate_hz = rate_hz
         self._thin = thin
-        self._lag_limit_ns = max(_LAG_LIMIT_S, 1 / rate_hz) * 1e9
         self._cell: int | None = None
         self._kept: int | None = None
-        self._changed = 0
-        self._relax_after = _RELAX_AFTER_CELLS
-        self._relaxed = False
-        self.stride = 1
+        self._next = 0.0
+        self._held = False
+        self._idle_cells = 0
+        self.stride = 1.0
 
     def due(self, media_ns: int) -> bool:
         """True for the first frame of a new cell: the frame belongs to the model's rate."""
@@ -40,20 +45,32 @@ class Sampler:
     def keep(self, lag_ns: int) -> bool:
         """Whether the due frame is kept, given how long the oldest frame has waited; call once per due frame."""
         cell = self._cell or 0
-        if self._thin:
-            self._adapt(cell, lag_ns)
-        if self._kept is not None and cell - self._kept < self.stride:
-            return False
-        self._kept = cell
+        if not self._thin:
+            return True
+        if self._kept is not None:
+            gap = cell - self._kept
+            if cell < self._next or self._holds_back(gap, lag_ns / 1e9 * self._rate_hz):
+                return False
+            self._adapt(gap, waiting=lag_ns > 0)
+        # counted on from where the frame should have been, so that the gaps add up to the stride
+        self._next = (self._next if self._next > cell - 1 else cell) + self.stride
+        self._kept, self._held = cell, False
         return True
 
-    def _adapt(self, cell: int, lag_ns: int) -> None:
-        since = cell - self._changed
-        if lag_ns > self._lag_limit_ns:
-            if self.stride == 1 or since >= 2 * self.stride:
-                # a faster rate that did not last is tried again later and later: even beats a little faster
-                failed = self._relaxed and since <= _RELAX_AFTER_CELLS
-                self._relax_after = min(2 * self._relax_after, _RELAX_AT_LAST_CELLS) if failed else _RELAX_AFTER_CELLS
-                self.stride, self._changed, self._relaxed = min(self.stride + 1, _MAX_STRIDE), cell, False
-        elif self.stride > 1 and since >= self._relax_after:
-            self.stride, self._changed, self._relaxed = self.stride - 1, cell, True
+    def _holds_back(self, gap: int, lag_cells: float) -> bool:
+        """Whether the reader is so far behind that the gap must grow; the longer the wait, the larger the gap."""
+        patience = max(_LEAST_PATIENCE_S * self._rate_hz, _PATIENCE_STRIDES * self.stride)
+        if lag_cells <= patience:
+            return False
+        self._held = True
+        return gap < self.stride * (1 + _STRETCH * (lag_cells / patience - 1))
+
+    def _adapt(self, gap: int, *, waiting: bool) -> None:
+        if self._held:
+            self._idle_cells = 0
+            forced = min(max(gap, self.stride), 2 * self.stride)  # one long stall says little about the rate
+            self.stride = min(self.stride + _LEARN * (forced - self.stride), _MAX_STRIDE)
+            return
+        self._idle_cells = 0 if waiting else self._idle_cells + gap
+        relaxed = _RELAX * gap * (1 + self._idle_cells / _SURE_AFTER_CELLS)
+        self.stride = max(1.0, self.stride * (1 - relaxed))

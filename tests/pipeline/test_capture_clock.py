@@ -1,12 +1,9 @@
-"""The media clock and the sampler: monotonic under every raw clock, even sampling, even thinning."""
-
-import itertools
+"""The media clock: monotonic under every raw clock, and jumps are told from gaps."""
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.capture.clock import MediaClock
-from pipeline.capture.sampler import Sampler
 
 MS = 1_000_000
 
@@ -63,52 +60,3 @@ def test_whatever_the_decoder_says_time_never_runs_back(raws, live):
     times = [tick.media_ns for tick in run(raws, live=live)]
     assert times == sorted(times)
     assert times[0] >= 0
-
-
-def test_sampling_takes_one_frame_a_period_whatever_the_source_rate():
-    for source_hz in (5, 7, 12.5, 15, 25, 29.97, 60):
-        sampler = Sampler(5.0, thin=False)
-        due = [i / source_hz for i in range(int(20 * source_hz)) if sampler.due(round(i / source_hz * 1e9))]
-        assert len(due) == 100
-        assert max(b - a for a, b in itertools.pairwise(due)) < 0.2 + 1 / source_hz + 1e-6
-
-
-def kept_cells(lags_ms: list[int]) -> list[int]:
-    sampler = Sampler(10.0, thin=True)
-    kept = []
-    for cell, lag_ms in enumerate(lags_ms):
-        assert sampler.due(cell * 100 * MS)
-        if sampler.keep(lag_ms * MS):
-            kept.append(cell)
-    return kept
-
-
-def test_overload_thins_evenly_and_recovers():
-    kept = kept_cells([0] * 10 + [150] + [90] * 8 + [150] + [90] * 8 + [0] * 50)
-    gaps = [b - a for a, b in itertools.pairwise(kept)]
-    assert [g for g, _ in itertools.groupby(gaps)] == [1, 2, 3, 2, 1], "one step at a time, and evenly in between"
-    assert gaps[-10:] == [1] * 10, "the full rate comes back"
-
-
-def test_a_burst_that_is_taken_at_once_is_no_overload():
-    assert kept_cells([1, 2, 3, 4, 5, 6, 7, 8] * 5) == list(range(40))
-
-
-def test_a_file_is_never_thinned():
-    sampler = Sampler(10.0, thin=False)
-    assert all(sampler.due(cell * 100 * MS) and sampler.keep(10**12) for cell in range(50))
-
-
-def test_a_constant_overload_settles_instead_of_hunting():
-    """A reader that takes 2.9 frames a second of 5: the rate may not swing for ever."""
-    sampler = Sampler(5.0, thin=True)
-    waiting_s, strides = 0.0, []
-    for cell in range(3000):
-        assert sampler.due(cell * 200 * MS)
-        if sampler.keep(round(max(0.0, waiting_s - 0.345) * 1e9)):
-            waiting_s += 1 / 2.9
-        waiting_s = max(0.0, waiting_s - 0.2)
-        strides.append(sampler.stride)
-    changes = sum(a != b for a, b in itertools.pairwise(strides[1500:]))
-    assert changes <= 12
-    assert strides[1500:].count(2) > 1300
