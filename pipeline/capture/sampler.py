@@ -16,12 +16,12 @@ _MAX_STRIDE = 64.0
 class Sampler:
     """Takes one frame in every `stride` sampling cells of `1 / rate_hz` seconds: the first of its cell.
 
-    The stride is a real number: with 2.5, gaps of 2 and 3 cells take turns. It is 1 until the reader falls behind, which
-    means that a frame has waited for longer than a stride; a burst of frames, as RTSP gives at its start, is none.
-    Then frames are held back until the reader has come nearer, so that the queue stays short from the first moment on,
-    and the stride learns the gap that this makes. Otherwise it shrinks, slowly while frames still wait
-    for their turn and faster the longer none did. So the rate settles at the reader's own, whatever that is, and
-    an overloaded pipeline sees a slower but even stream, never a burst of loss.
+    The stride is a real number: with 2.5, gaps of 2 and 3 cells take turns. It is 1 until the reader falls behind, that
+    is, until a frame has waited for longer than a stride; a burst of frames, as RTSP gives at its start, is none. Then
+    frames are held back until the reader has come nearer, so that the queue stays short from the first moment on, and
+    the stride learns the gap that this makes. Otherwise it shrinks, slowly while frames still wait for their turn and
+    faster the longer none did. So the rate settles at the reader's own, whatever that is, and an overloaded pipeline
+    sees a slower but even stream, never a burst of loss.
     """
 
     def __init__(self, rate_hz: float, *, thin: bool) -> None:
