@@ -8,7 +8,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
-from engines.engine import Backend, Engine, EngineOptions, load_attribute, load_class
+from engines.engine import (
+    AUTO_PRECISION,
+    FULL_PRECISION,
+    Backend,
+    Engine,
+    EngineOptions,
+    load_attribute,
+    load_class,
+)
 from engines.errors import BackendError, MissingExtraError
 from engines.probe import probe
 from engines.verdicts import refuse_condemned
@@ -24,10 +32,19 @@ BACKENDS: dict[str, Backend] = {
         instead=("tensorrt_rtx",),
         besides=("pycuda", "onnx"),
         unusable="engines.gpu:no_gpu",
+        precisions=("f16",),
         encoder="engines.trt_encoder:DeviceEncoder",
         temporal="engines.trt_temporal:DeviceTemporal",
     ),
-    "openvino": Backend("OpenVINO", "engines.vino:OpenVinoEngine", "openvino", "", may_crash=True, fixed_batches=True),
+    "openvino": Backend(
+        "OpenVINO",
+        "engines.vino:OpenVinoEngine",
+        "openvino",
+        "",
+        may_crash=True,
+        fixed_batches=True,
+        precisions=("bf16", "f16"),
+    ),
     "onnxruntime": Backend("ONNX Runtime", "engines.ort:OrtEngine", "onnxruntime", "onnxruntime"),
     "torch": Backend("torch", "engines.eager:TorchEngine", "torch", "torch", besides=("onnx",)),
 }
@@ -97,11 +114,16 @@ def check_backend(name: str) -> None:
 
 
 def open_engines(
-    model: bytes, backend: str, options: Sequence[EngineOptions], pooled: Callable[[], bytes] | None = None
+    model: bytes,
+    backend: str,
+    options: Sequence[EngineOptions],
+    pooled: Callable[[], bytes] | None = None,
+    remembered: Callable[[Backend], str] = lambda _: FULL_PRECISION,
 ) -> Opened:
     """Open one graph once per options on `backend`, or with `auto` on the first back end that can.
 
-    `pooled`, where it is given, makes the graph for a back end that keeps state on its device.
+    `pooled`, where it is given, makes the graph for a back end that keeps state on its device; `remembered` says what
+    the precision `auto` means on a back end.
 
     Raises:
         BackendError: the back end is unknown, or it (with `auto`: every one) cannot load the graph.
@@ -109,7 +131,7 @@ def open_engines(
     """
     check_backend(backend)
     if backend != "auto":
-        return Opened(_open_all(model, backend, options, pooled), "named by the user")
+        return Opened(_open_all(model, backend, options, pooled, remembered), "named by the user")
     refused: list[str] = []
     for name in AUTO:
         if reason := unusable(BACKENDS[name]):
@@ -117,7 +139,7 @@ def open_engines(
             continue
         try:
             check_backend(name)
-            engines = _open_all(model, name, options, pooled)
+            engines = _open_all(model, name, options, pooled, remembered)
         except (BackendError, MissingExtraError) as error:
             refused.append(f"not {name}: {error}")
             continue
@@ -138,6 +160,30 @@ def _survivable(backend: Backend, model: bytes, options: Sequence[EngineOptions]
 
 
 def _open_all(
+    model: bytes,
+    name: str,
+    options: Sequence[EngineOptions],
+    pooled: Callable[[], bytes] | None,
+    remembered: Callable[[Backend], str],
+) -> tuple[Engine, ...]:
+    """The engines, `auto` as a precision settled; what was chosen and does not load any more is not insisted on."""
+    if all(each.precision != AUTO_PRECISION for each in options):
+        return _open_settled(model, name, options, pooled)
+    chosen = remembered(BACKENDS[name])
+    try:
+        return _open_settled(model, name, _settled(options, chosen), pooled)
+    except BackendError as error:
+        if chosen == FULL_PRECISION:
+            raise
+        _log.warning("%s was chosen by vidpipe build, but now %s; so f32 is taken", chosen, error)
+        return _open_settled(model, name, _settled(options, FULL_PRECISION), pooled)
+
+
+def _settled(options: Sequence[EngineOptions], precision: str) -> list[EngineOptions]:
+    return [replace(each, precision=precision) if each.precision == AUTO_PRECISION else each for each in options]
+
+
+def _open_settled(
     model: bytes, name: str, options: Sequence[EngineOptions], pooled: Callable[[], bytes] | None
 ) -> tuple[Engine, ...]:
     backend = BACKENDS[name]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from types import TracebackType
 
 import numpy as np
@@ -11,6 +12,7 @@ from engines.agreement import FEATURES, FRAMES, check_encoder
 from engines.backends import BACKENDS, Opened, open_engines, variant_of
 from engines.bundle import ENCODER, Bundle
 from engines.engine import Engine, EngineOptions
+from engines.precision import remembered_precision
 
 
 class Encoder:
@@ -61,7 +63,8 @@ class Encoder:
             max_batch: most pictures in one request.
             requests: how many requests may be in flight at once.
             threads: threads over all requests; None: one per CPU that this process may use.
-            precision: arithmetic inside the graph, `f32` or what the back end has beside it.
+            precision: arithmetic inside the graph, `f32`, what the back end has beside it, or `auto` for what
+                `vidpipe build` chose here, else `f32`.
 
         Raises:
             BackendError: no back end, or not the named one, can load the graph.
@@ -72,7 +75,7 @@ class Encoder:
         options = [
             EngineOptions(name, batch, requests, threads, precision, max_batch) for batch in compiled_batches(max_batch)
         ]
-        opened = open_engines(bundle.read(ENCODER), backend, options)
+        opened = open_engines(bundle.read(ENCODER), backend, options, remembered=partial(remembered_precision, bundle))
         variant: type[Encoder] = variant_of(cls, BACKENDS[opened.engines[0].backend].encoder)
         return variant(bundle, opened, max_batch, requests)
 

@@ -18,6 +18,9 @@ from engines.errors import BackendError
 Array: TypeAlias = NDArray[Any]
 Feeds: TypeAlias = Mapping[str, Array]
 
+FULL_PRECISION = "f32"
+AUTO_PRECISION = "auto"  # what `vidpipe build` chose by measurement on this machine, else f32
+
 
 @dataclass(frozen=True)
 class TensorSpec:
@@ -50,7 +53,7 @@ class EngineOptions:
     batch: int | None = None  # length of the first axis of every input; None: decided by each run
     requests: int = 1  # asynchronous requests that may be in flight at once
     threads: int | None = None  # threads over all requests; None: one per CPU this process may use
-    precision: str = "f32"  # arithmetic inside the graph; tensors that cross the boundary keep their type
+    precision: str = FULL_PRECISION  # arithmetic inside the graph; tensors that cross the boundary keep their type
     max_batch: int = 16  # longest first axis that will be run; back ends that compile for batches go up to it
     rows: int = 0  # most rows of a state pool inside the graph (`engines.arena`); 0: it has none
     cautious: bool = False  # leave out what is known to crash the compiler, at some cost in speed
@@ -102,6 +105,7 @@ class Backend:
     may_crash: bool = False  # compiling can kill the process, so try it in a child first
     patience_s: float = 300.0  # how long that child may take
     fixed_batches: bool = False  # a compile for one batch is faster than one for any
+    precisions: tuple[str, ...] = ()  # beside f32; what the machine lacks may be computed in another
     instead: tuple[str, ...] = ()  # packages that do as well as `package`
     besides: tuple[str, ...] = ()  # further packages that it needs, brought by the same extra
     unusable: str = ""  # import string of a function that says why nothing can run here; its answer is empty if it can

@@ -63,7 +63,7 @@ def probe(backend: Backend, model: bytes, options: Sequence[EngineOptions]) -> N
 
 def _key(backend: Backend, model: bytes, options: EngineOptions) -> str:
     shape = {name: value for name, value in asdict(options).items() if name != "name"}
-    facts = [hashlib.sha256(model).hexdigest(), backend.target, release(backend), shape, _cpu()]
+    facts = [hashlib.sha256(model).hexdigest(), backend.target, release(backend), shape, cpu()]
     if backend.unusable:
         facts.append(repr(driver()))  # the only hardware that a back end may lack is a GPU
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
@@ -77,7 +77,7 @@ def release(backend: Backend) -> str:
     return ""
 
 
-def _cpu() -> str:
+def cpu() -> str:
     """What a compiler may choose code by: the CPU's model and flags."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").split("\n\n")[0].splitlines()

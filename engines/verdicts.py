@@ -24,9 +24,14 @@ def acquit(backend: Backend, model: bytes, precision: str) -> None:
     (cache_folder() / _FOLDER / _key(backend, model, precision)).unlink(missing_ok=True)
 
 
+def verdict(backend: Backend, model: bytes, precision: str) -> str | None:
+    """Why the graph was condemned on this back end; None where it was not."""
+    return recall(cache_folder() / _FOLDER, _key(backend, model, precision))
+
+
 def refuse_condemned(key: str, backend: Backend, model: bytes, precision: str, name: str) -> None:
     """Raise BackendError where the graph was condemned on the back end called `key`."""
-    reason = recall(cache_folder() / _FOLDER, _key(backend, model, precision))
+    reason = verdict(backend, model, precision)
     if reason is not None:
         raise BackendError(
             f"{name} did not verify on {backend.title} {release(backend)} in {precision} here ({reason}): use another "

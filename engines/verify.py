@@ -22,7 +22,7 @@ from engines.backends import (
 from engines.bundle import ENCODER, TEMPORAL, Bundle
 from engines.comparison import FLOAT64, TRAINER, Answers, Check, Row, VerifyReport, compare_answers, compare_features
 from engines.encoder import Encoder
-from engines.engine import EngineOptions
+from engines.engine import FULL_PRECISION, EngineOptions
 from engines.errors import BackendError
 from engines.golden import Golden, read_golden
 from engines.temporal import Temporal
@@ -63,6 +63,7 @@ def verify(
     seed: int = 0,
     max_batch: int = 8,
     capacity: int = 0,
+    precisions: Sequence[str] | None = (FULL_PRECISION,),
     progress: Callable[[str], None] = lambda _: None,
 ) -> VerifyReport:
     """Compare streaming with each camera alone, back ends with a float64 reference, and wrong runs with right ones.
@@ -75,14 +76,16 @@ def verify(
         seed: of the made-up traffic.
         max_batch: most pictures in one batch, as it will run.
         capacity: rows of the state pool, as it will run; at least one per camera.
+        precisions: of the encoder; None: each that a back end has. The lower ones have their own check and limit.
         progress: told what is being done, a few words at a time.
 
     Raises:
-        BackendError: a back end is unknown or cannot run the model.
+        BackendError: a back end or precision is unknown, or a back end cannot run the model.
         MissingExtraError: a back end is not installed.
         ModelError: the graphs contradict the manifest.
     """
     names = _chosen(backends)
+    lower = _lower_precisions(names, precisions)
     rng = np.random.default_rng(seed)
     images = pictures(rng, _VIEWS, bundle.manifest.input.height, bundle.manifest.input.width)
     with Encoder.open(bundle, names[0], max_batch=8) as encoder:
@@ -96,6 +99,8 @@ def verify(
         checks += _encoder_checks(bundle, name, images, yardstick, golden, max_batch=max_batch)
         progress(f"step on {name}")
         checks += _step_checks(bundle, name, traffic, yardstick, golden, capacity=capacity)
+    low_checks, not_here = _precision_checks(bundle, lower, progress)
+    checks += low_checks
     return VerifyReport(
         bundle=bundle.name,
         version=bundle.manifest.version,
@@ -104,7 +109,7 @@ def verify(
         cameras=len(traffic.streams),
         seed=seed,
         checks=tuple(checks),
-        not_compared=tuple(_not_compared(names, golden)),
+        not_compared=(*_not_compared(names, golden), *not_here),
         passed=all(check.passed for check in checks),
     )
 
@@ -160,6 +165,31 @@ def _step_checks(
         yield check_snapshot(name, temporal, traffic.streams[1], alone[1])
         yield from controls(name, run, manifest, traffic, alone[1])
         close()
+
+
+def _lower_precisions(names: Sequence[str], precisions: Sequence[str] | None) -> list[tuple[str, str]]:
+    if precisions is not None and set(precisions) <= {FULL_PRECISION}:
+        return []
+    from engines.verify_precision import lower_precisions  # noqa: PLC0415 - renders films with OpenCV
+
+    return lower_precisions(names, precisions)
+
+
+def _precision_checks(
+    bundle: Bundle, lower: Sequence[tuple[str, str]], progress: Callable[[str], None]
+) -> tuple[list[Check], list[str]]:
+    """A check for each back end and precision that runs here, and a sentence for each that does not."""
+    checks, not_here = [], []
+    for name, precision in lower:
+        from engines.verify_precision import try_precision  # noqa: PLC0415 - renders films with OpenCV
+
+        progress(f"encoder in {precision} on {name}")
+        found = try_precision(bundle, name, precision)
+        if isinstance(found, Check):
+            checks.append(found)
+        else:
+            not_here.append(found)
+    return checks, not_here
 
 
 def _bare_step(bundle: Bundle, name: str) -> tuple[Run, Callable[[], None]]:

@@ -14,6 +14,7 @@ from platformdirs import user_state_dir
 
 from engines.bundle import Bundle, load_bundle
 from engines.encoder import Encoder
+from engines.engine import AUTO_PRECISION, FULL_PRECISION
 from engines.errors import ConfigError
 from engines.temporal import Temporal
 from pipeline.capture.fleet import Fleet
@@ -79,7 +80,7 @@ def run(
         engines = {
             model: _open_model(stack, bundle, config, options, len(cameras)) for model, bundle in bundles.items()
         }
-        announce(Started(publisher.address, tuple(_describe(bundles[m], *pair) for m, pair in engines.items())))
+        announce(Started(publisher.address, tuple(_describe(bundles[m], config, *pair) for m, pair in engines.items())))
         fleet = Fleet(plans)
         try:
             memories = {
@@ -146,9 +147,11 @@ def _open_model(
     return encoder, temporal
 
 
-def _describe(bundle: Bundle, encoder: Encoder, temporal: Temporal) -> str:
+def _describe(bundle: Bundle, config: Config, encoder: Encoder, temporal: Temporal) -> str:
     engine = f"{encoder.backend} {encoder.version.split('-')[0]}"
-    precision = f"encoder {encoder.precision}, step {temporal.precision}"
+    chosen = config.inference.precision == AUTO_PRECISION and encoder.precision != FULL_PRECISION
+    why = ", chosen by vidpipe build" if chosen else ""
+    precision = f"encoder {encoder.precision}{why}, step {temporal.precision}"
     return f"model {bundle.name} {bundle.manifest.version} on {engine} ({precision}): {encoder.why.split(';')[0]}"
 
 

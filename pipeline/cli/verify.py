@@ -19,6 +19,10 @@ def verify(
         list[str] | None,
         typer.Option(help="tensorrt, openvino, onnxruntime or torch, can be repeated; else all that are here."),
     ] = None,
+    precision: Annotated[
+        list[str] | None,
+        typer.Option(help="Of the encoder: f32, f16 or bf16, can be repeated; else all that run here."),
+    ] = None,
     steps: Annotated[int, typer.Option(min=8, help="Frames of the longest camera.")] = 1000,
     cameras: Annotated[int, typer.Option(min=2, help="Cameras with state of their own.")] = 6,
     seed: Annotated[int, typer.Option(help="Of the made-up pictures and arrivals.")] = 0,
@@ -26,7 +30,8 @@ def verify(
 ) -> None:
     """Check that many cameras in random batches get what each would get alone, and back ends what float64 says.
 
-    Exits with 1 when a check fails. `changed` counts decisions; a control is wrong on purpose and has to differ.
+    Exits with 1 when a check fails. `changed` counts decisions (of each step; for an encoder in a lower precision, of
+    each clip); a control is wrong on purpose and has to differ.
 
     Example: vidpipe verify scene
     """
@@ -42,7 +47,9 @@ def verify(
     log_to_stderr()
     bundle = load_bundle(model)
     with waiting(f"verifying {bundle.name}") as tell:
-        report = compare(bundle, backend, steps=steps, cameras=cameras, seed=seed, progress=tell)
+        report = compare(
+            bundle, backend, steps=steps, cameras=cameras, seed=seed, precisions=precision or None, progress=tell
+        )
     if json:
         typer.echo(msgspec.json.encode(report).decode())
     else:

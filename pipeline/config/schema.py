@@ -109,8 +109,9 @@ class Inference(_Section):
     """What runs the models."""
 
     backend: Literal["auto", "tensorrt", "openvino", "onnxruntime", "torch"] = "auto"
-    precision: Literal["f32", "f16", "bf16"] = Field(
-        "f32", description="Of the encoder; the step is always f32. Check it with vidpipe build --precision first."
+    precision: Literal["auto", "f32", "f16", "bf16"] = Field(
+        "auto",
+        description="Of the encoder; the step is always f32. auto: what vidpipe build chose on this machine, else f32.",
     )
     threads: int | None = Field(None, ge=1, le=256, description="Threads of the encoder; all processors by default.")
     max_batch: int = Field(8, ge=1, le=256)

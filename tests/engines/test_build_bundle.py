@@ -7,17 +7,22 @@ from dataclasses import replace
 from pathlib import Path
 
 import fake_gpu
+import lowering
 import numpy as np
 import pytest
 
-from engines import trt_cache, verify_precision
+from engines import precision_timing, trt_cache
 from engines.backends import BACKENDS
 from engines.build import build
 from engines.bundle import Bundle, load_bundle
-from engines.comparison import Answers
+from engines.comparison import Row
 from engines.encoder import Encoder
+from engines.engine import Backend
 from engines.errors import BackendError
+from engines.manifest import Manifest
+from engines.precision import PrecisionChoice, keep_choice, recall_choice, remembered_precision
 from engines.temporal import Temporal
+from engines.verify_precision import judge_precision
 
 
 @pytest.fixture(autouse=True)
@@ -60,34 +65,32 @@ def test_what_does_not_verify_is_refused_until_it_does(bad_step: Bundle, tiny: B
     assert not build(bad_step, "onnxruntime", steps=30).passed  # tried afresh, condemned afresh
 
 
-def test_a_lower_precision_is_judged_by_what_the_model_says(tiny: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_lower_precision_is_judged_by_what_the_model_says(tiny: Bundle) -> None:
     report = build(tiny, "openvino", precision="bf16", steps=40)
     check = report.precision_check
     assert check is not None
     assert (check.check, check.against, check.limit) == ("encoder in bf16", "f32", 0.02)
-    assert check.decisions == 3 * 20 * 8
+    assert check.decisions == 5 * 23  # clips of 2 s that end at each second of 24, of five films
     assert report.passed == check.passed
 
 
 @pytest.mark.parametrize(
-    ("shift", "flips", "passed"), [(0.0, 0, True), (0.01, 2, True), (0.01, 10, False), (0.03, 0, False)]
+    ("cameras", "shift", "flips", "passed"),
+    [(1, 0.0, 0, True), (1, 0.015, 0, True), (1, 0.021, 0, False), (10, 0.01, 2, True), (10, 0.01, 3, False)],
 )
 def test_the_limits_of_a_lower_precision(
-    tiny: Bundle, monkeypatch: pytest.MonkeyPatch, shift: float, flips: int, passed: bool
+    manifest: Manifest, cameras: int, shift: float, flips: int, passed: bool
 ) -> None:
-    """300 decisions: 2 are less than 1 %, 10 are more."""
-    prob = np.tile([0.5, 0.495, 0.005], (300, 1))
-    low = prob + np.array([-shift / 2, shift / 2, 0]) if flips == 0 else prob.copy()
-    if flips:
-        low[:flips] = [0.49, 0.505, 0.005]
-    answers = iter([Answers(low, low), Answers(prob, prob)])
-    monkeypatch.setattr(verify_precision, "_films", lambda bundle: [])
-    monkeypatch.setattr(verify_precision, "_features", lambda *_: [])
-    monkeypatch.setattr(verify_precision, "_answers", lambda *_: next(answers))
-    check = verify_precision.check_precision(tiny, "openvino", "bf16")
+    """23 clips a camera: of ten cameras' 230, 2 are less than 1 %, and 3 are more."""
+    expected = np.tile(np.float32([0.5, 0.497, 0.003]), (cameras, 24 * 8, 1))
+    found = expected + np.float32([0, 0, shift])
+    for flipped in range(flips):
+        found[flipped, 80:96] = [0.498, 0.499, 0.003]  # all of one clip; half of those beside it, which is not enough
+    check = judge_precision(Row("encoder in bf16", "x", "f32"), found, expected, manifest)
     assert check.passed == passed
-    if flips == 10:
-        assert check.note == "10 of 300 decisions differ"
+    assert (check.decisions, check.decisions_changed) == (23 * cameras, flips)
+    assert check.max_difference == pytest.approx(shift, abs=1e-6)
+    assert check.note == ("3 of 230 clips are labelled differently" if flips == 3 else "")
 
 
 def test_a_plan_is_built_kept_and_used(monkeypatch: pytest.MonkeyPatch, tiny: Bundle) -> None:
@@ -102,3 +105,64 @@ def test_a_plan_is_built_kept_and_used(monkeypatch: pytest.MonkeyPatch, tiny: Bu
             Encoder.open(tiny, max_batch=min(8, cameras), precision="f16").close()
             Temporal.open(tiny, capacity=cameras).close()
         assert len(machine.builds) == built
+
+
+@pytest.fixture
+def lowered(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Backend]:
+    """`lowered(i8=1.0, bf16=2.0)`: a back end with these precisions, which take so many ms where f32 takes 4."""
+
+    def install(**frame_ms: float) -> Backend:
+        lowering.install(monkeypatch, *frame_ms)
+        monkeypatch.setattr(precision_timing, "frame_times", lambda encoders: [4.0, *frame_ms.values()])
+        return BACKENDS[lowering.NAME]
+
+    return install
+
+
+def test_what_was_measured_best_is_verified_and_taken_from_then_on(
+    tiny: Bundle, lowered: Callable[..., Backend]
+) -> None:
+    row = lowered(bf16=2.0)
+    report = build(tiny, lowering.NAME, steps=30)
+    assert (report.passed, report.precision) == (True, "bf16")
+    assert report.choice is not None
+    assert report.choice == recall_choice(tiny, row)
+    assert report.precision_check is report.choice.candidates[1].check
+    with Encoder.open(tiny, lowering.NAME, precision="auto") as encoder:
+        assert encoder.precision == "bf16"
+    lowered(bf16=5.0)
+    assert build(tiny, lowering.NAME, steps=30).precision == "f32"
+    with Encoder.open(tiny, lowering.NAME, precision="auto") as encoder:
+        assert encoder.precision == "f32"  # the latest measurement counts
+
+
+def test_a_fast_precision_with_wrong_answers_is_condemned_and_f32_passes(
+    tiny: Bundle, lowered: Callable[..., Backend]
+) -> None:
+    row = lowered(i8=1.0)
+    report = build(tiny, lowering.NAME, steps=30)
+    assert (report.passed, report.precision, report.precision_check) == (True, "f32", None)
+    assert remembered_precision(tiny, row) == "f32"
+    with pytest.raises(BackendError, match=r"did not verify on ONNX Runtime .* in i8 here"):
+        Encoder.open(tiny, lowering.NAME, precision="i8")
+    again = build(tiny, lowering.NAME, steps=30)  # whoever names the back end wants it tried afresh
+    assert again.choice is not None
+    assert again.choice.candidates[1].check is not None
+
+
+def test_a_named_precision_measures_and_changes_nothing(tiny: Bundle, lowered: Callable[..., Backend]) -> None:
+    row = lowered(bf16=2.0)
+    assert build(tiny, lowering.NAME, steps=30, precision="bf16").choice is None
+    assert recall_choice(tiny, row) is None
+    build(tiny, lowering.NAME, steps=30)
+    assert build(tiny, lowering.NAME, steps=30, precision="f32").precision == "f32"
+    assert remembered_precision(tiny, row) == "bf16"
+
+
+def test_a_build_that_fails_forgets_what_an_earlier_one_chose(
+    bad_step: Bundle, lowered: Callable[..., Backend]
+) -> None:
+    row = lowered(bf16=2.0)
+    keep_choice(bad_step, row, PrecisionChoice("bf16", lowering.NAME, "1", 8, 2, ()))
+    assert not build(bad_step, lowering.NAME, steps=30).passed
+    assert recall_choice(bad_step, row) is None

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import lowering
 import numpy as np
 import pytest
 
 from engines import verify as verify_module
 from engines.agreement import FEATURES, LOGITS
-from engines.backends import installed_backends
+from engines.backends import BACKENDS, installed_backends
 from engines.bundle import Bundle, load_bundle
 from engines.comparison import VerifyReport
 from engines.engine import Array, Feeds
@@ -21,6 +22,7 @@ from engines.ort import OrtEngine
 from engines.reference import ReferenceEngine
 from engines.state_pool import StatePool
 from engines.temporal import StepResult, Temporal
+from engines.verdicts import condemn
 from engines.verify import verify
 
 STEPS = 40
@@ -220,3 +222,36 @@ def test_a_model_without_memory_that_ignores_its_input_fails_its_controls(
     bundle = load_bundle(write_bundle(tmp_path / "tiny", temporal=graphs.temporal(gain=0.0)))
     report = verify(bundle, ["onnxruntime"], steps=STEPS)
     assert "control: another camera" in failing(report)
+
+
+def test_each_lower_precision_is_a_row_with_its_own_limit(tiny: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    lowering.install(monkeypatch, "bf16", "f16", "f8", "i8")
+    told: list[str] = []
+    report = verify(tiny, [lowering.NAME], steps=STEPS, precisions=None, progress=told.append)
+    rows = {check.check: check for check in report.checks if check.check.startswith("encoder in ")}
+    assert {name: (check.passed, check.limit) for name, check in rows.items()} == {
+        "encoder in bf16": (True, 0.02),
+        "encoder in i8": (False, 0.02),
+    }
+    assert failing(report) == {"encoder in i8"}
+    assert "encoder in i8 on onnxruntime" in told
+    assert "onnxruntime in f16: this machine computes it in bf16" in report.not_compared
+    assert [text for text in report.not_compared if text.startswith("onnxruntime in f8: Lowering crashed (SIGSEGV)")]
+
+
+def test_only_the_wanted_precisions_are_checked(tiny: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    lowering.install(monkeypatch, "bf16", "i8")
+    for wanted, expected in {("f32",): [], ("bf16",): ["encoder in bf16"], (): []}.items():
+        report = verify(tiny, [lowering.NAME], steps=STEPS, precisions=wanted)
+        assert [check.check for check in report.checks if check.limit == 0.02] == expected
+    with pytest.raises(BackendError, match="no encoder on onnxruntime runs in 'f7': known is f32, bf16, i8"):
+        verify(tiny, [lowering.NAME], steps=STEPS, precisions=["f7"])
+
+
+def test_a_condemned_precision_is_a_failed_row(tiny: Bundle, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    lowering.install(monkeypatch, "bf16")
+    condemn(BACKENDS[lowering.NAME], tiny.read("encoder.onnx"), "bf16", "the check 'encoder in bf16' failed")
+    report = verify(tiny, [lowering.NAME], steps=STEPS, precisions=["bf16"])
+    assert failing(report) == {"encoder in bf16"}
+    assert "vidpipe build --backend onnxruntime --precision bf16" in report.checks[-1].note

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import lowering
 import pytest
 import typer
 from typer.testing import CliRunner, Result
 
+from engines import precision_timing
 from engines import verify as verification
 from engines.errors import BackendError, VidpipeError
 from engines.temporal import Temporal
@@ -48,6 +50,21 @@ def test_programs_read_json() -> None:
     assert report["passed"] is True
     assert report["verification"]["checks"]
     assert (report["max_batch"], report["cameras"]) == (8, 16)
+
+
+def test_the_candidates_for_the_precision_are_shown_with_the_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    lowering.install(monkeypatch, "bf16", "f8")
+    monkeypatch.setattr(precision_timing, "frame_times", lambda encoders: [4.0, 2.0])
+    lines = call("scene", "--backend", lowering.NAME, "--steps", 30).stdout.splitlines()
+    rows = {line.split()[0]: line for line in lines if line.startswith(("f32", "bf16", "f8", "precision"))}
+    assert "ms a frame, 2 x 8" in rows["precision"]
+    assert rows["f32"].split() == ["f32", "4.000", "no:", "bf16", "is", "faster"]
+    assert rows["bf16"].split()[:4] == ["bf16", "2.000", "0.0e+00", "0/115"]
+    assert "taken: 2.00 times as fast as f32" in rows["bf16"]
+    assert "no: Lowering crashed (SIGSEGV) on encoder.onnx of scene" in rows["f8"]
+    assert "encoder bf16, step f32" in lines[2]
+    report = json.loads(call("scene", "--backend", lowering.NAME, "--steps", 30, "--json").stdout)
+    assert [each["taken"] for each in report["choice"]["candidates"]] == [False, True, False]
 
 
 def test_what_does_not_verify_fails_and_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,6 +6,7 @@ import json
 import shutil
 from pathlib import Path
 
+import lowering
 import pytest
 import typer
 from typer.testing import CliRunner, Result
@@ -100,6 +101,27 @@ def test_verify_prints_a_verdict_and_json(tmp_path: Path) -> None:
     assert report["passed"] is True
     assert {check["backend"] for check in report["checks"]} == {"onnxruntime"}
     assert "openvino: not asked for" in report["not_compared"]
+
+
+def test_verify_runs_each_precision_or_only_those_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    lowering.install(monkeypatch, "bf16", "i8")
+    every = call("verify", "scene", "--steps", 8, "--cameras", 2, "--backend", lowering.NAME)
+    assert every.exit_code == 1
+    rows = {line[: line.index("  ")]: line for line in every.stdout.splitlines() if line.startswith("encoder in ")}
+    assert rows["encoder in bf16"].split() == [
+        "encoder",
+        "in",
+        "bf16",
+        "f32",
+        "0.0e+00",
+        "<=",
+        "2e-02",
+        "0/115",
+        "equal",
+    ]
+    assert "FAILED" in rows["encoder in i8"]
+    one = call("verify", "scene", "--steps", 8, "--cameras", 2, "--backend", lowering.NAME, "--precision", "bf16")
+    assert one.exit_code == 0
 
 
 def test_verify_fails_with_status_1_when_a_check_does(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -67,6 +67,10 @@ def test_the_shipped_configuration_is_the_starter_and_runs_the_scene():
         ("cameras: {a: {source: 0}}\npublish: {bind: 'tcp://127.0.0.1'}", ["must end with a port from 1 to 65535"]),
         ("cameras: {a: {source: 0}}\npublish: {format: xml}", ["publish.format: is 'xml'; allowed are msgpack, json"]),
         ("cameras: {a: {source: 0}}\ninference: {backend: cuda}", ["inference.backend: is 'cuda'; allowed are auto"]),
+        (
+            "cameras: {a: {source: 0}}\ninference: {precision: half}",
+            ["inference.precision: is 'half'; allowed are auto, f32, f16, bf16"],
+        ),
         ("cameras: {a: {source: 0}, a: {source: 1}}", ["line 1: the key a comes twice"]),
         ("cameras: [\n", ["no valid YAML in line 2"]),
         ("", ["holds no settings: vidpipe init"]),
@@ -193,3 +197,11 @@ def test_an_empty_section_is_its_defaults(tmp_path):
     config = load_config(write(tmp_path, "cameras: {a: {source: 0}}\npublish:\ninference:\n"), {})
     assert config.publish.bind == "tcp://127.0.0.1:5555"
     assert "cameras: is None" in complaint(tmp_path, "cameras:\n")
+
+
+@pytest.mark.parametrize("precision", ["auto", "f32", "f16", "bf16"])
+def test_the_precision_is_automatic_unless_named(tmp_path, precision):
+    text = "cameras: {a: {source: 0}}"
+    assert load_config(write(tmp_path, text), {}).inference.precision == "auto"
+    named = load_config(write(tmp_path, f"{text}\ninference: {{precision: {precision}}}"), {})
+    assert named.inference.precision == precision
