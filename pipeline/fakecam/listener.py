@@ -20,6 +20,7 @@ from pipeline.rtsp.auth import Guard
 
 _ENCODING_THREADS = 4
 _HANDSHAKE_S = 10.0
+_SPREAD_S = 1.0
 _RETRY_S = 0.2
 _FLUSH_S = 5.0  # for what is on its way when a connection closes
 
@@ -36,8 +37,10 @@ class Listener:
         began_at: float,
     ) -> None:
         self._executor = ThreadPoolExecutor(_ENCODING_THREADS, thread_name_prefix="fakecam-encode")
+        # live cameras run out of step, as real ones do: in step, all their pictures would come in one burst
         self._cameras = {
-            path: Camera(path, one, start, began_at=began_at, executor=self._executor) for path, one in media.items()
+            path: Camera(path, one, start, began_at=began_at - _SPREAD_S * k / len(media), executor=self._executor)
+            for k, (path, one) in enumerate(media.items())
         }
         self._guard, self._note = guard, note
         self._connections: set[Connection] = set()
