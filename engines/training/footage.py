@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from engines.clips import sampling_cell
 from engines.scene import Scene
+from engines.shrink import shrunk
 
 Picture = NDArray[np.uint8]
 
@@ -46,12 +47,7 @@ class Camera:
         if self.jpeg_quality:
             _, packed = cv2.imencode(".jpg", frame, [cv2.IMWRITE_JPEG_QUALITY, self.jpeg_quality])
             frame = np.asarray(cv2.imdecode(packed, cv2.IMREAD_COLOR), np.uint8)
-        return shrink(frame, size)
-
-
-def shrink(frame: Picture, size: tuple[int, int]) -> Picture:
-    """Resize to (height, width) as the capture process does."""
-    return np.asarray(cv2.resize(frame, (size[1], size[0]), interpolation=cv2.INTER_AREA), np.uint8)
+        return shrunk(frame, size)
 
 
 def due_frames(fps: float, rate_hz: float, seconds: float) -> Iterator[int]:

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from engines.errors import MissingExtraError
 from engines.scene import Scene
-from engines.training.footage import Picture, due_frames, shrink
+from engines.shrink import shrunk
+from engines.training.footage import Picture, due_frames
 from engines.training.recipe import Evaluation
 
 KEYFRAME_EVERY_S = 2
@@ -40,7 +41,7 @@ def film_h264(
     drawn = (scene.frame(index) for index in range(due[-1] + 1))
     seen = through_h264(drawn, how) if how.h264_kbit else drawn
     wanted = set(due)
-    frames = [shrink(frame, size) for index, frame in enumerate(seen) if index in wanted]
+    frames = [shrunk(frame, size) for index, frame in enumerate(seen) if index in wanted]
     return Film(np.stack(frames), np.array(due) / how.fps)
 
 

@@ -9,7 +9,8 @@ pytest.importorskip("cv2")
 
 from engines.scene import LABELS, Scene
 from engines.scene.labels import label_at
-from engines.training.footage import Camera, due_frames, shrink
+from engines.shrink import shrunk
+from engines.training.footage import Camera, due_frames
 from engines.training.lanes import Lane, Walk, film
 from engines.training.pictures import augment, scene_pictures
 from engines.training.recipe import Memory
@@ -87,11 +88,11 @@ def test_the_sampler_takes_one_frame_of_each_period(fps: float) -> None:
 
 def test_pictures_are_resized_as_capture_does() -> None:
     frame = Scene(1, 640, 480).frame(3)
-    assert shrink(frame, SIZE).shape == (72, 128, 3)
+    assert shrunk(frame, SIZE).shape == (72, 128, 3)
     camera = Camera(320, 180, 15.0, 40)
     picture = camera.picture(camera.watch(1), 3, SIZE)
     assert picture.shape == (72, 128, 3)
-    assert np.abs(picture.astype(int) - shrink(frame, SIZE)).mean() < 12
+    assert np.abs(picture.astype(int) - shrunk(frame, SIZE)).mean() < 12
 
 
 def test_pictures_of_a_scene_are_its_own_every_time() -> None:
