@@ -31,8 +31,10 @@ def check_encoder(bundle: Bundle, engine: Engine, batch: int | None) -> None:
     _refuse_batch(bundle, ENCODER, engine, batch)
 
 
-def check_temporal(bundle: Bundle, engine: Engine) -> None:
+def check_temporal(bundle: Bundle, engine: Engine, batch: int | None = None) -> None:
     """Compare the loaded step with the manifest: features, labels, and every state tensor on both sides.
+
+    `batch` is what the engine was compiled for, None: any.
 
     Raises:
         ModelError: naming the tensor, what the graph has and what the manifest says.
@@ -48,7 +50,7 @@ def check_temporal(bundle: Bundle, engine: Engine) -> None:
     _compare(bundle, TEMPORAL, "input", inputs, engine.inputs)
     _compare(bundle, TEMPORAL, "output", outputs, engine.outputs)
     _refuse_further(bundle, TEMPORAL, inputs, engine.inputs)
-    _refuse_batch(bundle, TEMPORAL, engine, None)
+    _refuse_batch(bundle, TEMPORAL, engine, batch)
 
 
 def check_state_map(manifest: Manifest) -> None:

@@ -6,7 +6,7 @@ It shares no code with the other back ends, and what torch computes is what the 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -54,6 +54,7 @@ class TorchEngine:
         self._constants = {tensor.name: self._constant(tensor) for tensor in graph.initializer}
         self._nodes = _plan(graph)
         self._finished: dict[int, dict[str, Array]] = {}
+        self._tell: Callable[[int], None] = _nobody
 
     @classmethod
     def open(cls, model: bytes, options: EngineOptions) -> TorchEngine:
@@ -83,6 +84,7 @@ class TorchEngine:
     def start(self, request: int, feeds: Feeds) -> None:
         """See `Engine.start`."""
         self._finished[request] = self.run(feeds)
+        self._tell(request)
 
     def done(self, request: int) -> bool:
         """See `Engine.done`."""
@@ -91,6 +93,11 @@ class TorchEngine:
     def wait(self, request: int) -> dict[str, Array]:
         """See `Engine.wait`."""
         return self._finished.pop(request)
+
+    def listen(self, finished: Callable[[int], None]) -> bool:
+        """See `Engine.listen`."""
+        self._tell = finished
+        return True
 
     def close(self) -> None:
         """See `Engine.close`."""
@@ -115,6 +122,10 @@ class TorchEngine:
         value = torch.from_numpy(numpy_helper.to_array(tensor).copy())
         # whole numbers mostly describe shapes
         return value.to(self._device) if value.is_floating_point() else value
+
+
+def _nobody(_: int) -> None:
+    """Who listens before someone does."""
 
 
 def _plan(graph: onnx.GraphProto) -> list[_Node]:

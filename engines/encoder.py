@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from types import TracebackType
 
@@ -16,21 +17,25 @@ from engines.precision import remembered_precision
 
 
 class Encoder:
-    """A bundle's encoder, compiled for the batches 1, 2, 4, ... and `max_batch`, and once for any batch.
+    """A bundle's encoder, compiled for the batches 1, 2, 4, ... and `max_batch`, or once for any batch.
 
-    A compile for a fixed batch is up to 15 % faster than one for any, and padding a batch to the next fixed one costs
-    more than that, so batches in between run in the compile for any. One thread owns an encoder. Each request is a
-    buffer to fill, then `start`, then `wait`:
+    Which of the two is the back end's: where a compile for a fixed batch is faster than one for any (OpenVINO), batches
+    in between are filled up to the next fixed one, so ask `fit` how many pictures go without. One thread owns an
+    encoder. Each request is a buffer to fill, then `start`, then `wait`:
 
         encoder.frames(request)[:count] = pictures
         encoder.start(request, count)
         features = encoder.wait(request)
     """
 
+    lends_features = False  # whether they lie in the request's memory: step them before the request starts again
+
     def __init__(self, bundle: Bundle, opened: Opened, max_batch: int, requests: int) -> None:
-        self._engines = dict(zip(compiled_batches(max_batch), opened.engines, strict=True))
-        for batch, engine in self._engines.items():
+        self._engines: dict[int, Engine] = {}
+        for batch, engine in zip(compiled_batches(max_batch), opened.engines, strict=True):
             check_encoder(bundle, engine, batch)
+            fixed = engine.inputs[0].shape[0]
+            self._engines[fixed or max_batch] = engine
         first = opened.engines[0]
         self.backend, self.version, self.precision, self.device = (
             first.backend,
@@ -42,7 +47,7 @@ class Encoder:
         self.max_batch, self.requests = max_batch, requests
         height, width = bundle.manifest.input.height, bundle.manifest.input.width
         self._frames = [np.zeros((max_batch, height, width, 3), np.uint8) for _ in range(requests)]
-        self._running: list[Engine | None] = [None] * requests
+        self._running: list[tuple[Engine, int] | None] = [None] * requests
 
     @classmethod
     def open(
@@ -79,6 +84,11 @@ class Encoder:
         variant: type[Encoder] = variant_of(cls, BACKENDS[opened.engines[0].backend].encoder)
         return variant(bundle, opened, max_batch, requests)
 
+    def fit(self, count: int) -> int:
+        """The most of `count` pictures (at least 1) that run as one batch without filling it up."""
+        fitting = [batch for batch, engine in self._engines.items() if batch <= count or not _is_fixed(engine)]
+        return min(count, max(fitting, default=1))
+
     def frames(self, request: int) -> NDArray[np.uint8]:
         """The input buffer of `request`: uint8 `[max_batch, height, width, 3]` BGR, to be written only between runs."""
         return self._frames[request]
@@ -90,13 +100,19 @@ class Encoder:
             ValueError: the request is still running, or `count` is not in 1..max_batch.
         """
         self._check_start(request, running=self._running[request] is not None, count=count)
-        engine = self._engines[count if count in self._engines else None]
-        engine.start(request, {FRAMES: self._frames[request][:count]})
-        self._running[request] = engine
+        size = min(batch for batch in self._engines if batch >= count)
+        engine = self._engines[size]
+        engine.start(request, {FRAMES: self._frames[request][: size if _is_fixed(engine) else count]})
+        self._running[request] = engine, count
 
     def done(self, request: int) -> bool:
         """Whether `wait(request)` would return at once."""
-        return self._started(request).done(request)
+        return self._started(request)[0].done(request)
+
+    def listen(self, finished: Callable[[int], None]) -> bool:
+        """Have `finished(request)` called, from any thread, when a started run ends; False: the back end cannot."""
+        heard = [engine.listen(finished) for engine in self._engines.values()]
+        return all(heard)
 
     def wait(self, request: int) -> NDArray[np.float32]:
         """Wait for a started request: float32 `[count, *features]`, an array of the caller's own.
@@ -104,10 +120,10 @@ class Encoder:
         Raises:
             BackendError: the run failed; the request can be started again.
         """
-        engine = self._started(request)
+        engine, count = self._started(request)
         self._running[request] = None
         features: NDArray[np.float32] = engine.wait(request)[FEATURES]
-        return features
+        return features[:count]
 
     def close(self) -> None:
         """Free the engines; closing twice is allowed."""
@@ -122,7 +138,7 @@ class Encoder:
                 f"encoder request {request} was started with {count} pictures, allowed are 1 to {self.max_batch}"
             )
 
-    def _started(self, request: int) -> Engine:
+    def _started(self, request: int) -> tuple[Engine, int]:
         running = self._running[request]
         if running is None:
             raise ValueError(f"encoder request {request} was not started")
@@ -137,7 +153,10 @@ class Encoder:
         self.close()
 
 
-def compiled_batches(max_batch: int) -> tuple[int | None, ...]:
-    """The powers of two below `max_batch`, itself, and None (any) where that leaves gaps: `(1, 2, 4, 6, None)`."""
-    sizes = [*(2**power for power in range(max_batch.bit_length()) if 2**power < max_batch), max_batch]
-    return (*sizes, None) if len(sizes) < max_batch else tuple(sizes)
+def compiled_batches(max_batch: int) -> tuple[int, ...]:
+    """The powers of two below `max_batch`, and itself: `(1, 2, 4, 6)`."""
+    return (*(2**power for power in range(max_batch.bit_length()) if 2**power < max_batch), max_batch)
+
+
+def _is_fixed(engine: Engine) -> bool:
+    return engine.inputs[0].shape[0] is not None

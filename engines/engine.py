@@ -7,7 +7,7 @@ A back end is one file with one class that has the members of `Engine` and a cla
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias, cast
 
@@ -87,6 +87,13 @@ class Engine(Protocol):
 
     def wait(self, request: int) -> dict[str, Array]:
         """Wait for a started run and get its outputs, as arrays that belong to the caller."""
+        ...
+
+    def listen(self, finished: Callable[[int], None]) -> bool:
+        """Have `finished(request)` called, from any thread, when a started run ends; False: this back end cannot.
+
+        `wait` then returns at once or nearly so; `done` may still say no for a moment.
+        """
         ...
 
     def close(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 
 import onnxruntime as ort
@@ -49,6 +50,7 @@ class OrtEngine:
         self._session = session
         self._workers = ThreadPoolExecutor(options.requests, "onnxruntime") if options.requests > 1 else None
         self._pending: dict[int, Future[list[Array]]] = {}
+        self._tell: Callable[[int], None] = _nobody
 
     @classmethod
     def open(cls, model: bytes, options: EngineOptions) -> OrtEngine:
@@ -76,11 +78,12 @@ class OrtEngine:
         """See `Engine.start`."""
         check_feeds(self._name, self.inputs, feeds)
         if self._workers is not None:
-            self._pending[request] = self._workers.submit(self._compute, feeds)
-            return
-        finished: Future[list[Array]] = Future()
-        self._pending[request] = finished
-        finished.set_result(self._compute(feeds))
+            running = self._workers.submit(self._compute, feeds)
+        else:
+            running = Future()
+            running.set_result(self._compute(feeds))
+        self._pending[request] = running
+        running.add_done_callback(lambda _: self._tell(request))
 
     def done(self, request: int) -> bool:
         """See `Engine.done`."""
@@ -89,6 +92,11 @@ class OrtEngine:
     def wait(self, request: int) -> dict[str, Array]:
         """See `Engine.wait`."""
         return self._named(self._pending.pop(request).result())
+
+    def listen(self, finished: Callable[[int], None]) -> bool:
+        """See `Engine.listen`."""
+        self._tell = finished
+        return True
 
     def close(self) -> None:
         """See `Engine.close`."""
@@ -104,6 +112,10 @@ class OrtEngine:
 
     def _named(self, results: list[Array]) -> dict[str, Array]:
         return {spec.name: result for spec, result in zip(self.outputs, results, strict=True)}
+
+
+def _nobody(_: int) -> None:
+    """Who listens before someone does."""
 
 
 def _spec(node: ort.NodeArg) -> TensorSpec:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import weakref
+from collections.abc import Callable
 from typing import Any, cast
 
 import numpy as np
@@ -65,6 +66,8 @@ class DeviceFeatures:
 class DeviceEncoder(Encoder):
     """`Encoder` on TensorRT: `wait` gives `DeviceFeatures`, which `DeviceTemporal.step` takes where they are."""
 
+    lends_features = True
+
     def __init__(self, bundle: Bundle, opened: Opened, max_batch: int, requests: int) -> None:
         engine = cast("TensorRtEngine", opened.engines[0])
         check_encoder(bundle, engine, None)
@@ -101,6 +104,14 @@ class DeviceEncoder(Encoder):
         with cuda.active(), cuda.errors(f"TensorRT cannot run {self._name}"):
             self._lanes[request].launch(count)
         self._counts[request] = count
+
+    def fit(self, count: int) -> int:
+        """See `Encoder.fit`; filling up costs nothing worth a second batch here."""
+        return min(count, self.max_batch)
+
+    def listen(self, finished: Callable[[int], None]) -> bool:  # noqa: ARG002 - the contract's signature
+        """See `Encoder.listen`; a GPU tells nobody, so one has to wait for it."""
+        return False
 
     def done(self, request: int) -> bool:
         """See `Encoder.done`."""

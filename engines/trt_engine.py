@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from engines.engine import Array, EngineOptions, Feeds
@@ -79,6 +81,10 @@ class TensorRtEngine:
             lane.wait()
         # copied: the next run of this request writes into the same memory
         return {name: array[: rows if is_pool(name) else count].copy() for name, array in lane.given.items()}
+
+    def listen(self, finished: Callable[[int], None]) -> bool:  # noqa: ARG002 - the contract's signature
+        """See `Engine.listen`; a GPU tells nobody, so one has to wait for it."""
+        return False
 
     def close(self) -> None:
         """See `Engine.close`."""

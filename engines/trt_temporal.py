@@ -35,7 +35,7 @@ class DeviceTemporal(Temporal):
     For every batch of the plan there are two graphs, one for each direction between the pool's two copies.
     """
 
-    def __init__(self, bundle: Bundle, opened: Opened, capacity: int) -> None:
+    def __init__(self, bundle: Bundle, opened: Opened, capacity: int, max_batch: int | None = None) -> None:
         engine = self._device = cast("TensorRtEngine", opened.engines[0])
         self._engine = engine
         check_temporal(bundle, cast("Engine", _unpooled(engine, bundle.manifest.state)))
@@ -43,6 +43,7 @@ class DeviceTemporal(Temporal):
         self.precision, self.why = engine.precision, opened.why
         self._features, self._labels = bundle.manifest.features, len(bundle.manifest.labels)
         self._state = bundle.manifest.state
+        self._max_batch = max_batch
         self._name = f"the step of {bundle.name}"
         self._cuda = engine.cuda
         self._spare = capacity  # the row that padding steps
@@ -58,8 +59,7 @@ class DeviceTemporal(Temporal):
 
     def step(self, rows: ArrayLike, features: NDArray[np.float32], dt: ArrayLike, keep: ArrayLike) -> StepResult:
         """See `Temporal.step`; `DeviceFeatures` are taken where they are."""
-        index = np.asarray(rows, np.int64)
-        self.pool.check(index)
+        index = self._index(rows)
         if not index.size:
             return self._nothing()
         staged = {ROWS: index.astype(np.int32), DT: np.asarray(dt, np.float32), KEEP: np.asarray(keep, np.float32)}

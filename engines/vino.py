@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 
+import numpy as np
 import openvino as ov
 
 from engines.engine import Array, EngineOptions, Feeds, TensorSpec
@@ -32,6 +34,8 @@ class OpenVinoEngine:
         self.outputs = tuple(_spec(port, _output_name(port)) for port in compiled.outputs)
         self._name = options.name
         self._requests = [compiled.create_infer_request() for _ in range(options.requests)]
+        self._fed: list[tuple[list[Array], tuple[int, ...]]] = [([], ())] * options.requests
+        self._results = [self._own_outputs(request) for request in self._requests]
 
     @classmethod
     def open(cls, model: bytes, options: EngineOptions) -> OpenVinoEngine:
@@ -58,9 +62,9 @@ class OpenVinoEngine:
     def start(self, request: int, feeds: Feeds) -> None:
         """See `Engine.start`."""
         check_feeds(self._name, self.inputs, feeds)
-        tensors = {index: feeds[spec.name] for index, spec in enumerate(self.inputs)}
         try:
-            self._requests[request].start_async(tensors, share_inputs=True)
+            self._bind(request, [feeds[spec.name] for spec in self.inputs])
+            self._requests[request].start_async()
         except RuntimeError as error:
             raise BackendError(f"OpenVINO cannot run {self._name}: {_reason(error)}") from error
 
@@ -75,8 +79,15 @@ class OpenVinoEngine:
             running.wait()
         except RuntimeError as error:
             raise BackendError(f"OpenVINO cannot run {self._name}: {_reason(error)}") from error
+        results = self._results[request] or [running.get_output_tensor(i).data for i in range(len(self.outputs))]
         # copied: the next run of this request writes into the same memory
-        return {spec.name: running.get_output_tensor(i).data.copy() for i, spec in enumerate(self.outputs)}
+        return {spec.name: result.copy() for spec, result in zip(self.outputs, results, strict=True)}
+
+    def listen(self, finished: Callable[[int], None]) -> bool:
+        """See `Engine.listen`."""
+        for number, request in enumerate(self._requests):
+            request.set_callback(finished, number)
+        return True
 
     def close(self) -> None:
         """See `Engine.close`."""
@@ -84,6 +95,28 @@ class OpenVinoEngine:
             with suppress(RuntimeError):  # of a run whose own `wait` has reported it
                 request.wait()
         self._requests.clear()
+
+    def _bind(self, request: int, arrays: Sequence[Array]) -> None:
+        """Hand the arrays over as they are; nothing to do where the last run had the same memory, as most do."""
+        plain = [array if array.flags.c_contiguous and array.flags.writeable else array.copy() for array in arrays]
+        where = tuple(fact for array in plain for fact in (_address(array), *array.shape))
+        if where != self._fed[request][1]:
+            for index, array in enumerate(plain):
+                self._requests[request].set_input_tensor(index, ov.Tensor(array, shared_memory=True))
+        self._fed[request] = plain, where
+
+    def _own_outputs(self, request: ov.InferRequest) -> list[Array]:
+        """Arrays that the request writes its results into; none where their lengths change from run to run."""
+        if any(length is None for spec in self.outputs for length in spec.shape):
+            return []
+        arrays = [np.zeros(tuple(length or 0 for length in spec.shape), spec.dtype) for spec in self.outputs]
+        for index, array in enumerate(arrays):
+            request.set_output_tensor(index, ov.Tensor(array, shared_memory=True))
+        return arrays
+
+
+def _address(array: Array) -> int:
+    return int(array.__array_interface__["data"][0])
 
 
 def _fix_batch(graph: ov.Model, options: EngineOptions) -> None:

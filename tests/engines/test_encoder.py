@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import queue
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -33,9 +34,9 @@ def encoder(request: pytest.FixtureRequest, tiny: Bundle) -> Iterator[Encoder]:
 
 def test_every_batch_has_a_compile() -> None:
     assert [compiled_batches(n) for n in (1, 2, 3)] == [(1,), (1, 2), (1, 2, 3)]
-    assert compiled_batches(4) == (1, 2, 4, None)
-    assert compiled_batches(6) == (1, 2, 4, 6, None)
-    assert compiled_batches(8) == (1, 2, 4, 8, None)
+    assert compiled_batches(4) == (1, 2, 4)
+    assert compiled_batches(6) == (1, 2, 4, 6)
+    assert compiled_batches(8) == (1, 2, 4, 8)
 
 
 def test_every_count_gives_the_features_of_exactly_its_pictures(encoder: Encoder) -> None:
@@ -46,6 +47,26 @@ def test_every_count_gives_the_features_of_exactly_its_pictures(encoder: Encoder
         features = encoder.wait(0)
         assert features.dtype == np.float32
         np.testing.assert_allclose(features, expected(PICTURES[:count]), atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("backend", "fitting"), [("openvino", [1, 2, 2, 4, 4, 6]), ("onnxruntime", [1, 2, 3, 4, 5, 6])]
+)
+def test_fit_is_the_largest_batch_that_needs_no_filling_up(backend: str, fitting: list[int], tiny: Bundle) -> None:
+    with Encoder.open(tiny, backend, max_batch=6) as encoder:
+        assert [encoder.fit(count) for count in range(1, 7)] == fitting
+        assert encoder.fit(50) == 6
+
+
+def test_who_listens_is_told_which_request_has_ended(encoder: Encoder) -> None:
+    told: queue.SimpleQueue[int] = queue.SimpleQueue()
+    assert encoder.listen(told.put)
+    for request in (1, 0, 1):
+        encoder.frames(request)[:3] = PICTURES[:3]
+        encoder.start(request, 3)
+        assert told.get(timeout=30) == request
+        np.testing.assert_allclose(encoder.wait(request), expected(PICTURES[:3]), atol=1e-5)
+    assert told.empty()
 
 
 def test_two_requests_in_flight_keep_their_pictures_apart(encoder: Encoder) -> None:

@@ -51,6 +51,20 @@ def test_results_belong_to_the_caller(encoder: Engine) -> None:
     first[:] = 0  # writable: nobody else's memory
 
 
+def test_any_memory_may_be_fed_and_is_read_anew_each_time(encoder: Engine) -> None:
+    wide = np.repeat(frames(3), 2, axis=2)
+    sealed = frames(3)
+    sealed.setflags(write=False)
+    expected = encoder.run({"frames": frames(3)})["features"]
+    for array in (wide[:, :, ::2], sealed, np.asfortranarray(frames(3))):
+        np.testing.assert_array_equal(encoder.run({"frames": array})["features"], expected)
+    same = frames(3)
+    for seed in (4, 3):
+        same[:] = frames(seed)
+        other = encoder.run({"frames": same})["features"]
+        assert np.array_equal(other, expected) == (seed == 3)
+
+
 def test_requests_in_flight_do_not_mix(encoder: Engine) -> None:
     alone = [encoder.run({"frames": frames(seed)})["features"] for seed in (1, 2)]
     for _ in range(20):

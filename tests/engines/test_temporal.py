@@ -18,9 +18,10 @@ from engines.temporal import StepResult, Temporal
 FEATURES = np.random.default_rng(5).normal(size=(4, 5)).astype(np.float32)
 
 
-@pytest.fixture(params=installed_backends())
+@pytest.fixture(params=[(name, most) for name in installed_backends() for most in (None, 4)], ids=str)
 def temporal(request: pytest.FixtureRequest, tiny: Bundle) -> Iterator[Temporal]:
-    with Temporal.open(tiny, request.param, capacity=4) as temporal:
+    backend, max_batch = request.param
+    with Temporal.open(tiny, backend, capacity=4, max_batch=max_batch) as temporal:
         yield temporal
 
 
@@ -52,6 +53,24 @@ def test_steps_remember_and_equal_numpy(temporal: Temporal) -> None:
     kept = temporal.pool.gather(np.array([row]))
     np.testing.assert_allclose(kept["h"][0], state[0], atol=1e-5)
     np.testing.assert_allclose(kept["c"][0], state[1], atol=1e-5)
+
+
+def test_a_step_opened_for_some_rows_takes_no_more(tiny: Bundle) -> None:
+    with Temporal.open(tiny, "openvino", capacity=4, max_batch=2) as temporal:
+        rows = [temporal.pool.acquire(key) for key in "abc"]
+        with pytest.raises(ValueError, match="a step of 3 rows was asked of one that was opened for 2"):
+            step(temporal, rows)
+
+
+def test_in_a_step_of_fixed_size_company_changes_not_one_bit(tiny: Bundle) -> None:
+    with Temporal.open(tiny, "openvino", capacity=4, max_batch=4) as temporal:
+        alone, first, *others = [temporal.pool.acquire(key) for key in "abcd"]
+        for features in FEATURES:
+            by_itself = temporal.step([alone], features[None], [0.2], [1])
+            company = np.stack([*FEATURES[: len(others)], features])
+            together = temporal.step([*others, first], company, [0.3, 0.1, 0.2], [1, 1, 1])
+            assert by_itself.logits[0].tobytes() == together.logits[-1].tobytes()
+            assert not np.array_equal(together.logits[0], together.logits[-1])
 
 
 def test_only_the_rows_of_the_batch_move_and_in_their_order(temporal: Temporal) -> None:
