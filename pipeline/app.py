@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import gc
 import signal
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -88,8 +88,10 @@ def run(
                 for name, camera in cameras.items()
             }
             runners = _runners(fleet, cameras, engines, memories)
+            # what is loaded stays: no collection has to look at it again
+            gc.freeze()
             loop = InferenceLoop(fleet, runners, memories, publisher, listener)
-            with _stop_signals(fleet.wake_fd) as stopped:
+            with _stop_signals(fleet.wake) as stopped:
                 deadline_s = time.monotonic() + options.duration_s if options.duration_s else float("inf")
                 loop.run(lambda: stopped() or time.monotonic() >= deadline_s)
             outcomes = [
@@ -142,7 +144,7 @@ def _open_model(
     threads, precision = config.inference.threads, config.inference.precision
     encoder = Encoder.open(bundle, backend, max_batch=max_batch, threads=threads, precision=precision)
     stack.callback(encoder.close)
-    temporal = Temporal.open(bundle, backend, capacity=cameras)
+    temporal = Temporal.open(bundle, backend, capacity=cameras, max_batch=max_batch)
     stack.callback(temporal.close)
     return encoder, temporal
 
@@ -171,19 +173,19 @@ def _runners(
     runners = {}
     for model, (encoder, temporal) in engines.items():
         names = [name for name, camera in cameras.items() if camera.model == model]
-        runner = ModelRunner(encoder, temporal, [fleet.cameras[name] for name in names], memories)
+        runner = ModelRunner(encoder, temporal, [fleet.cameras[name] for name in names], memories, fleet.wake)
         runners.update(dict.fromkeys(names, runner))
     return runners
 
 
 @contextmanager
-def _stop_signals(wake_fd: int) -> Iterator[Callable[[], bool]]:
+def _stop_signals(wake: Callable[[], None]) -> Iterator[Callable[[], bool]]:
     """SIGINT and SIGTERM ask for an orderly stop; a second one ends the process at once."""
     received: list[int] = []
 
     def ask(number: int, _frame: object) -> None:
         received.append(number)
-        os.write(wake_fd, b"!")
+        wake()
         signal.signal(number, signal.SIG_DFL)
 
     before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import selectors
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from pipeline.capture.supervisor import CameraSupervisor
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from pipeline.capture.supervisor import CapturePlan
 
 
+_PIPE_BYTES = 65536
 _GRACE_S = 1.0  # for all processes together: one that hangs in C code does not hear the signal
 
 
@@ -23,44 +25,53 @@ class Fleet:
     """The supervisors of all cameras behind one `wait`. A context manager: leaving it ends every capture process."""
 
     def __init__(self, plans: Iterable[CapturePlan]) -> None:
-        self.cameras = {plan.name: CameraSupervisor(plan) for plan in plans}
         self._selector = selectors.DefaultSelector()
         self._watched: dict[str, tuple[int, int]] = {}
         self._wake_in, self._wake_out = os.pipe()
+        self.cameras = {plan.name: CameraSupervisor(plan, self._wake_out) for plan in plans}
         os.set_blocking(self._wake_in, False)
         os.set_blocking(self._wake_out, False)
         self._selector.register(self._wake_in, selectors.EVENT_READ, None)
         self._next_tick_s = 0.0
 
-    @property
-    def wake_fd(self) -> int:
-        """Writing a byte here ends a `wait` at once (for signal handlers)."""
-        return self._wake_out
+    def wake(self) -> None:
+        """End a `wait` at once; from any thread or signal handler."""
+        if self._wake_out >= 0:
+            with suppress(BlockingIOError):  # a full pipe wakes as well
+                os.write(self._wake_out, b"!")
 
     @property
     def over(self) -> bool:
         """True when no camera will ever give a frame again."""
         return all(camera.over for camera in self.cameras.values())
 
-    def wait(self, timeout_s: float) -> None:
-        """Wait at most `timeout_s` for news of any camera, take them, and let the supervisors work."""
+    def wait(self, timeout_s: float) -> bool:
+        """Wait at most `timeout_s` for a frame or news of any camera, and let the supervisors work.
+
+        True where the state of a camera may have changed; a frame changes none.
+        """
         now_s = time.monotonic()
-        self._tick(now_s)
+        changed = self._tick(now_s)
+        heard = False
         limit_s = min(timeout_s, max(0.0, self._next_tick_s - now_s))
         for key, _ in self._selector.select(limit_s):
             if key.data is None:
-                os.read(self._wake_in, 4096)
+                os.read(self._wake_in, _PIPE_BYTES)
             else:
                 self.cameras[key.data].listen(time.monotonic())
-        self._watch()
+                heard = True
+        if heard:
+            self._watch()
+        return changed or heard
 
-    def _tick(self, now_s: float) -> None:
+    def _tick(self, now_s: float) -> bool:
         if now_s < self._next_tick_s:
-            return
+            return False
         for camera in self.cameras.values():
             camera.tick(now_s)
         self._next_tick_s = min((c.next_tick_s() for c in self.cameras.values()), default=now_s + 1.0)
         self._watch()
+        return True
 
     def _watch(self) -> None:
         """Keep the selector's sockets those of the processes that live now (a number may be used again)."""
@@ -93,7 +104,8 @@ class Fleet:
             camera.ring.close()
         self._selector.close()
         os.close(self._wake_in)
-        os.close(self._wake_out)
+        wake_out, self._wake_out = self._wake_out, -1  # what still runs may wake a fleet that is gone
+        os.close(wake_out)
 
     def __enter__(self) -> Fleet:
         return self

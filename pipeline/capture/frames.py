@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import parse_qsl, urlsplit
 
 import numpy as np
@@ -32,7 +32,7 @@ class FrameSource(Protocol):
         ...
 
     def retrieve(self) -> Picture:
-        """The grabbed frame, uint8 `[height, width, 3]` BGR."""
+        """The grabbed frame, uint8 `[height, width, 3]` BGR; valid until the next call."""
         ...
 
     def release(self) -> None:
@@ -71,6 +71,7 @@ class OpenCvSource:
         self.height = int(self._capture.get(cv2.CAP_PROP_FRAME_HEIGHT))
         self.fps = float(self._capture.get(cv2.CAP_PROP_FPS))
         self.frame_count = int(self._capture.get(cv2.CAP_PROP_FRAME_COUNT))
+        self._picture: Any = None
 
     def grab(self) -> bool:
         """Demux and decode the next frame without converting it."""
@@ -81,11 +82,11 @@ class OpenCvSource:
         return self._capture.get(self._cv2.CAP_PROP_POS_MSEC)
 
     def retrieve(self) -> Picture:
-        """Convert the grabbed frame to BGR."""
-        ok, picture = self._capture.retrieve()
+        """Convert the grabbed frame to BGR, into the same memory each time while the size stays."""
+        ok, self._picture = self._capture.retrieve(self._picture)
         if not ok:
             raise SourceError("a frame could not be decoded")
-        return np.asarray(picture, np.uint8)
+        return np.asarray(self._picture, np.uint8)
 
     def release(self) -> None:
         """Close the stream; an RTSP camera is told."""

@@ -7,7 +7,6 @@ import signal
 import socket
 import subprocess
 import sys
-from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,7 +14,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from pipeline.capture.decoder_log import LOG_LEVEL
-from pipeline.capture.protocol import CREDIT, FRAME, Ended, decode_notice, encode
+from pipeline.capture.protocol import CREDIT, Ended, decode_notice, encode
 from pipeline.redaction import redact
 
 if TYPE_CHECKING:
@@ -29,15 +28,10 @@ _ROOT = Path(__file__).parents[2]
 _LAST_WORDS_BYTES = 4096
 
 
-@dataclass(frozen=True)
-class FrameReady:
-    """A frame was committed to the ring."""
-
-
 class CaptureProcess:
     """One running capture process. The order travels over a socket, so no address shows in the process list."""
 
-    def __init__(self, order: Order, ring_fd: int, transport: str) -> None:
+    def __init__(self, order: Order, ring_fd: int, wake_fd: int, transport: str) -> None:
         ours, theirs = socket.socketpair()
         self._log_fd, log_out = os.pipe()
         os.set_blocking(log_out, False)
@@ -47,7 +41,7 @@ class CaptureProcess:
                 stdin=subprocess.DEVNULL,
                 stdout=log_out,
                 stderr=log_out,
-                pass_fds=(theirs.fileno(), ring_fd, self._log_fd),
+                pass_fds=(theirs.fileno(), ring_fd, wake_fd, self._log_fd),
                 env=_environment(transport),
                 start_new_session=True,
             )
@@ -55,7 +49,8 @@ class CaptureProcess:
             theirs.close()
             os.close(log_out)
         self._link = Connection(ours.detach())
-        self._link.send_bytes(encode(msgspec.structs.replace(order, ring_fd=ring_fd, log_fd=self._log_fd)))
+        known = msgspec.structs.replace(order, ring_fd=ring_fd, wake_fd=wake_fd, log_fd=self._log_fd)
+        self._link.send_bytes(encode(known))
 
     @property
     def pid(self) -> int:
@@ -66,17 +61,16 @@ class CaptureProcess:
         """The socket to wait on for news."""
         return self._link.fileno()
 
-    def news(self) -> Iterator[FrameReady | Notice]:
+    def news(self) -> Iterator[Notice]:
         """What it said since the last call; ends with `Ended` once it has left, whatever made it leave."""
         try:
             while self._link.poll(0):
-                data = self._link.recv_bytes()
-                yield FrameReady() if data == FRAME else decode_notice(data)
+                yield decode_notice(self._link.recv_bytes())
         except (EOFError, ConnectionResetError):
             yield Ended("lost", self._obituary())
 
     def credit(self) -> None:
-        """Tell a waiting source that a slot is free."""
+        """Tell a waiting source that there is room again."""
         try:
             self._link.send_bytes(CREDIT)
         except (BrokenPipeError, ConnectionResetError):

@@ -1,4 +1,4 @@
-"""What a capture process is told at its start, and what it says besides frames."""
+"""What a capture process is told at its start, and what it says beside its frames."""
 
 from __future__ import annotations
 
@@ -6,10 +6,8 @@ from typing import Literal
 
 import msgspec
 
-FRAME = b"f"
-"""Capture process to parent: a frame was committed to the ring."""
 CREDIT = b"c"
-"""Parent to capture process: a slot of the ring is free again (sources that wait)."""
+"""Parent to capture process: half of the ring is free again (sources that wait)."""
 
 
 class Order(msgspec.Struct, frozen=True):
@@ -19,6 +17,7 @@ class Order(msgspec.Struct, frozen=True):
     address: str
     ring_fd: int
     log_fd: int
+    wake_fd: int
     slots: int
     height: int
     width: int
@@ -44,6 +43,10 @@ class Opened(msgspec.Struct, frozen=True, tag="opened"):
     waits: bool
 
 
+class Running(msgspec.Struct, frozen=True, tag="running"):
+    """The first frame lies in the ring. From then on a byte in the pipe `wake_fd` tells of each."""
+
+
 class Resized(msgspec.Struct, frozen=True, tag="resized"):
     """The picture size changed in the middle of the stream."""
 
@@ -62,7 +65,7 @@ class Ended(msgspec.Struct, frozen=True, tag="ended"):
     detail: str
 
 
-Notice = Opened | Resized | Ended
+Notice = Opened | Running | Resized | Ended
 
 _encoder = msgspec.msgpack.Encoder()
 _order_decoder: msgspec.msgpack.Decoder[Order] = msgspec.msgpack.Decoder(Order)

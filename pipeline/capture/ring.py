@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import mmap
 import os
+import struct
 import tempfile
 from dataclasses import dataclass
 from enum import IntFlag
@@ -18,20 +19,11 @@ import numpy.typing as npt
 
 Picture = npt.NDArray[np.uint8]
 
-_COUNTERS = np.dtype(
-    [(name, np.uint64) for name in ("written", "read", "grabbed", "due", "thinned", "overrun", "damaged")],
-)
-_HEADER = np.dtype(
-    [
-        ("sequence", np.uint64),
-        ("media_ns", np.int64),
-        ("captured_ns", np.int64),
-        ("monotonic_ns", np.int64),
-        ("ready_ns", np.int64),
-        ("dropped", np.uint32),
-        ("flags", np.uint32),
-    ],
-)
+_COUNTERS = ("written", "read", "grabbed", "due", "thinned", "overrun", "damaged")
+_WORD = {name: index for index, name in enumerate(_COUNTERS)}
+_WRITTEN, _READ = _WORD["written"], _WORD["read"]
+_HEADER = struct.Struct("=QqqqqII")
+_HEADERS_AT = 8 * len(_COUNTERS)
 _PAGE = 4096
 
 
@@ -91,10 +83,10 @@ class RollingBuffer:
         self.fd = fd
         self.slots = slots
         self._map = mmap.mmap(fd, _size(slots, height, width))
-        self._counters = np.frombuffer(self._map, _COUNTERS, count=1)[0]
-        self._headers = np.frombuffer(self._map, _HEADER, count=slots, offset=_COUNTERS.itemsize)
+        # plain 64-bit words: reading one through numpy costs ten times as much, for every frame of every camera
+        self._words = memoryview(self._map)[:_HEADERS_AT].cast("Q")
         pixels = np.frombuffer(self._map, np.uint8, count=slots * height * width * 3, offset=_pixels_at(slots))
-        self._pictures = pixels.reshape(slots, height, width, 3)
+        self._pictures = list(pixels.reshape(slots, height, width, 3))
 
     @classmethod
     def create(cls, slots: int, height: int, width: int) -> RollingBuffer:
@@ -108,7 +100,7 @@ class RollingBuffer:
     @property
     def backlog(self) -> int:
         """Frames written and not yet taken."""
-        return int(self._counters["written"]) - int(self._counters["read"])
+        return self._words[_WRITTEN] - self._words[_READ]
 
     @property
     def full(self) -> bool:
@@ -117,73 +109,69 @@ class RollingBuffer:
 
     def lag_ns(self, now_ns: int) -> int:
         """How long the oldest frame has waited for its reader; 0 when none waits."""
-        if not self.backlog:
-            return 0
-        return now_ns - int(self._headers[int(self._counters["read"]) % self.slots]["ready_ns"])
+        header = self.peek()
+        return now_ns - header.ready_ns if header else 0
 
     def slot(self) -> Picture:
         """The picture to fill next; valid while the ring is not full."""
-        picture: Picture = self._pictures[int(self._counters["written"]) % self.slots]
-        return picture
+        return self._pictures[self._words[_WRITTEN] % self.slots]
 
     def commit(self, header: FrameHeader) -> None:
         """Hand the filled slot to the reader; `header.sequence` is set by the ring."""
-        written = int(self._counters["written"])
-        self._headers[written % self.slots] = (written, *header[1:])
-        self._counters["written"] = written + 1
+        written = self._words[_WRITTEN]
+        _HEADER.pack_into(self._map, self._header_at(written), written, *header[1:])
+        self._words[_WRITTEN] = written + 1
 
     def count(self, name: str, by: int = 1) -> None:
         """Add to one of the writer's counters: grabbed, due, thinned, overrun, damaged."""
-        self._counters[name] += np.uint64(by)
+        self._words[_WORD[name]] += by
 
     # -- reader ------------------------------------------------------------------------------------------------------
 
     def peek(self) -> FrameHeader | None:
         """The oldest frame's header, or None when the ring is empty."""
-        if not self.backlog:
-            return None
-        row = self._headers[int(self._counters["read"]) % self.slots].item()
-        return FrameHeader._make((*row[:-1], FrameFlag(row[-1])))
+        read = self._words[_READ]
+        return self._header(read) if self._words[_WRITTEN] != read else None
 
     def take(self, into: Picture) -> None:
         """Copy the oldest picture into `into` (uint8 `[height, width, 3]`) and free its slot."""
-        np.copyto(into, self._pictures[int(self._counters["read"]) % self.slots])
+        np.copyto(into, self._pictures[self._words[_READ] % self.slots])
         self.skip()
 
     def skip(self) -> None:
         """Free the oldest slot without reading it."""
-        self._counters["read"] += np.uint64(1)
+        self._words[_READ] += 1
 
     def last_written(self) -> tuple[int, int] | None:
         """Media time and monotonic time (ns) of the newest frame ever written, or None."""
-        written = int(self._counters["written"])
+        written = self._words[_WRITTEN]
         if not written:
             return None
-        header = self._headers[(written - 1) % self.slots]
-        return int(header["media_ns"]), int(header["monotonic_ns"])
+        header = self._header(written - 1)
+        return header.media_ns, header.monotonic_ns
 
     def counts(self) -> CaptureCounts:
         """A reading of all counters."""
-        c = self._counters
-        return CaptureCounts(
-            grabbed=int(c["grabbed"]),
-            due=int(c["due"]),
-            written=int(c["written"]),
-            thinned=int(c["thinned"]),
-            overrun=int(c["overrun"]),
-            damaged=int(c["damaged"]),
-            taken=int(c["read"]),
-        )
+        written, read, grabbed, due, thinned, overrun, damaged = self._words
+        return CaptureCounts(grabbed, due, written, thinned, overrun, damaged, taken=read)
 
     def close(self) -> None:
         """Give the memory back; the ring must not be used any more."""
-        del self._counters, self._headers, self._pictures
+        self._words.release()
+        self._pictures.clear()
         self._map.close()
         os.close(self.fd)
 
+    def _header_at(self, number: int) -> int:
+        return _HEADERS_AT + number % self.slots * _HEADER.size
+
+    def _header(self, number: int) -> FrameHeader:
+        *facts, flags = _HEADER.unpack_from(self._map, self._header_at(number))
+        return FrameHeader._make((*facts, FrameFlag(flags)))
+
 
 def _pixels_at(slots: int) -> int:
-    used = _COUNTERS.itemsize + slots * _HEADER.itemsize
+    used = _HEADERS_AT + slots * _HEADER.size
     return -(-used // _PAGE) * _PAGE
 
 

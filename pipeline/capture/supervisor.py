@@ -9,8 +9,8 @@ from enum import Enum
 from typing import TYPE_CHECKING
 
 from pipeline.capture.backoff import Backoff
-from pipeline.capture.process import CaptureProcess, FrameReady
-from pipeline.capture.protocol import Ended, Opened, Order, Resized
+from pipeline.capture.process import CaptureProcess
+from pipeline.capture.protocol import Ended, Opened, Order, Resized, Running
 from pipeline.capture.ring import RollingBuffer
 
 if TYPE_CHECKING:
@@ -54,10 +54,14 @@ class CapturePlan:
 
 
 class CameraSupervisor:
-    """Starts, watches and restarts the capture process of one camera. Never blocks; `tick` is its clock."""
+    """Starts, watches and restarts the capture process of one camera. Never blocks; `tick` is its clock.
 
-    def __init__(self, plan: CapturePlan) -> None:
+    Each frame in the ring is told by a byte in the pipe `wake_fd`.
+    """
+
+    def __init__(self, plan: CapturePlan, wake_fd: int) -> None:
         self.plan = plan
+        self._wake_fd = wake_fd
         self.ring = RollingBuffer.create(plan.slots, plan.height, plan.width)
         self.state = CameraState.CONNECTING
         self.detail = ""
@@ -88,7 +92,7 @@ class CameraSupervisor:
             self._ended(Ended("lost", "the capture process hung and was ended"), now_s, grace_s=0.0)
 
     def listen(self, now_s: float) -> None:
-        """Take the process's news; frames lie in the ring."""
+        """Take the process's news."""
         if self.process is None:
             return
         for news in self.process.news():
@@ -97,8 +101,8 @@ class CameraSupervisor:
                 return
 
     def free_slot(self) -> None:
-        """The ring has a free slot again: a file goes on reading."""
-        if self.process is not None and self._waits:
+        """A frame was taken: a file that waits goes on reading once half of the ring is free."""
+        if self._waits and self.process is not None and self.ring.backlog == self.plan.slots // 2:
             self.process.credit()
 
     def ask_to_leave(self) -> None:
@@ -128,6 +132,7 @@ class CameraSupervisor:
             address=plan.source.reveal(),
             ring_fd=-1,
             log_fd=-1,
+            wake_fd=-1,
             slots=plan.slots,
             height=plan.height,
             width=plan.width,
@@ -143,17 +148,16 @@ class CameraSupervisor:
         self._running_since_s = now_s
         self._seen = (self.ring.counts().grabbed, now_s)
         try:
-            self.process = CaptureProcess(order, self.ring.fd, plan.transport)
+            self.process = CaptureProcess(order, self.ring.fd, self._wake_fd, plan.transport)
         except OSError as error:
             self._ended(Ended("lost", f"the capture process could not be started: {error.strerror}"), now_s)
             return
         self._become(CameraState.CONNECTING, self.reason)
 
-    def _heed(self, news: FrameReady | Notice, now_s: float) -> None:
-        if isinstance(news, FrameReady):
-            if self.state is not CameraState.RUNNING:
-                self._running_since_s = now_s
-                self._become(CameraState.RUNNING, "")
+    def _heed(self, news: Notice, now_s: float) -> None:
+        if isinstance(news, Running):
+            self._running_since_s = now_s
+            self._become(CameraState.RUNNING, "")
         elif isinstance(news, Opened):
             self.size, self.fps, self._waits = (news.width, news.height), news.fps, news.waits
             self._opened_size = self.size

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import gc
 import os
 import signal
 import sys
@@ -12,10 +13,11 @@ from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING, NoReturn
 
 from engines.errors import SourceError
+from engines.shrink import shrink
 from pipeline.capture.clock import MediaClock, Tick
-from pipeline.capture.decoder_log import DecoderLog, write_through
+from pipeline.capture.decoder_log import NO_NEWS, DecoderLog, write_through
 from pipeline.capture.frames import FrameSource, open_source
-from pipeline.capture.protocol import FRAME, Ended, Opened, Resized, decode_order, encode
+from pipeline.capture.protocol import Ended, Opened, Resized, Running, decode_order, encode
 from pipeline.capture.ring import FrameFlag, FrameHeader, Picture, RollingBuffer
 from pipeline.capture.sampler import Sampler
 
@@ -24,8 +26,10 @@ if TYPE_CHECKING:
 
 _PR_SET_PDEATHSIG = 1
 # a damaged packet gives a quick False while the stream lives on; this long without a frame, it does not
-_PATIENCE_S = 1.0
+_PATIENCE_NS = 1_000_000_000
 _MISSING_FRAMES = 0.98
+_CREDIT_S = 0.1  # looks for itself as well, in case a credit came before it was known that this source waits
+_CONNECTED, _NOTHING = FrameFlag.CONNECTED, FrameFlag(0)
 # these containers hold an index of their frames; for others OpenCV only guesses from duration and rate
 _COUNTED = (".mp4", ".mov", ".m4v")
 
@@ -39,6 +43,8 @@ def main(socket_fd: int) -> None:
     link = Connection(socket_fd)
     with suppress(BrokenPipeError, ConnectionResetError, EOFError):
         order = decode_order(link.recv_bytes())
+        # what is loaded stays: no collection has to look at it again
+        gc.freeze()
         ended = Capture(order, link).run()
         link.send_bytes(encode(ended))
     # the interpreter's own shutdown could wait for a decoder thread that hangs
@@ -63,11 +69,12 @@ class Capture:
         self._live = order.kind != "file"  # known better once it is open
         self._ring = RollingBuffer(order.ring_fd, order.slots, order.height, order.width)
         self._log = DecoderLog(order.log_fd)
-        self._flags = FrameFlag.CONNECTED
+        self._flags = _CONNECTED
         self._dropped = 0
+        self._told = False
         self._grabbed = 0
         self._size: tuple[int, int] | None = None
-        self._good_s = 0.0
+        self._good_ns = 0
 
     def run(self) -> Ended:
         """Open the source and read it to its end; the reason of the end, never an exception for a bad source."""
@@ -90,27 +97,28 @@ class Capture:
             self._flags |= FrameFlag.RESIZED
         self._size = self._log.read().size
         clock, sampler = self._clock(source), Sampler(self._order.rate_hz, thin=self._live)
-        self._good_s = time.monotonic()
+        self._good_ns, stall_ns = time.monotonic_ns(), self._stall_ns()
         while True:
-            before_s = time.monotonic()
+            before_ns = time.monotonic_ns()
             ok = source.grab()
-            arrival_ns, captured_ns = time.monotonic_ns(), time.time_ns()
-            if self._stalled(arrival_ns / 1e9 - before_s):
+            arrival_ns = time.monotonic_ns()
+            if arrival_ns - before_ns >= stall_ns:
                 # OpenCV hands out old frames after a stall and is dead from then on
                 return Ended("lost", f"no frame for {self._order.read_timeout_ms / 1e3:.1f} s")
             self._heed_decoder()
             if ok:
-                self._good_s = arrival_ns / 1e9
-                self._take(source, clock.tick(source.position_ms(), arrival_ns), sampler, arrival_ns, captured_ns)
+                self._good_ns = arrival_ns
+                self._take(source, clock.tick(source.position_ms(), arrival_ns), sampler, arrival_ns)
             elif not self._live:
                 return self._end_of_file(source)
-            elif arrival_ns / 1e9 - self._good_s > _PATIENCE_S:
+            elif arrival_ns - self._good_ns > _PATIENCE_NS:
                 return self._lost()
             else:
                 time.sleep(0.01)
 
-    def _stalled(self, waited_s: float) -> bool:
-        return self._live and self._order.kind != "scene" and waited_s >= 0.9 * self._order.read_timeout_ms / 1e3
+    def _stall_ns(self) -> float:
+        watched = self._live and self._order.kind != "scene"
+        return 0.9e6 * self._order.read_timeout_ms if watched else float("inf")
 
     def _clock(self, source: FrameSource) -> MediaClock:
         order = self._order
@@ -122,6 +130,8 @@ class Capture:
 
     def _heed_decoder(self) -> None:
         news = self._log.read()
+        if news is NO_NEWS:
+            return
         if news.errors:
             self._ring.count("damaged", news.errors)
             self._flags |= FrameFlag.DAMAGED
@@ -130,7 +140,7 @@ class Capture:
             self._tell(Resized(*news.size))
         self._size = news.size or self._size
 
-    def _take(self, source: FrameSource, tick: Tick, sampler: Sampler, arrival_ns: int, captured_ns: int) -> None:
+    def _take(self, source: FrameSource, tick: Tick, sampler: Sampler, arrival_ns: int) -> None:
         self._grabbed += 1
         self._ring.count("grabbed")
         if tick.jumped:
@@ -142,13 +152,21 @@ class Capture:
         if not self._admit(sampler):
             self._dropped += 1
             return
-        _shrink(_cropped(source.retrieve(), self._order.crop), self._ring.slot())
+        shrink(_cropped(source.retrieve(), self._order.crop), self._ring.slot())
         ready_ns = time.monotonic_ns()
+        captured_ns = time.time_ns() - (ready_ns - arrival_ns)
         self._ring.count("due")
         header = FrameHeader(0, tick.media_ns, captured_ns, arrival_ns, ready_ns, self._dropped, self._flags)
         self._ring.commit(header)
-        self._dropped, self._flags = 0, FrameFlag(0)
-        self._link.send_bytes(FRAME)
+        self._dropped, self._flags = 0, _NOTHING
+        self._wake()
+
+    def _wake(self) -> None:
+        if not self._told:
+            self._tell(Running())
+            self._told = True
+        with suppress(BlockingIOError):  # a full pipe wakes as well
+            os.write(self._order.wake_fd, b"!")
 
     def _admit(self, sampler: Sampler) -> bool:
         kept = sampler.keep(self._ring.lag_ns(time.monotonic_ns()))
@@ -159,11 +177,10 @@ class Capture:
         return False
 
     def _wait_for_slot(self) -> None:
-        """A file waits for its reader; every freed slot is told by a credit."""
-        while self._link.poll(0):
-            self._link.recv_bytes()
+        """A file waits for its reader, who says when half of the ring is free."""
         while self._ring.full:
-            self._link.recv_bytes()
+            if self._link.poll(_CREDIT_S):
+                self._link.recv_bytes()
 
     def _lost(self) -> Ended:
         if not self._grabbed:
@@ -196,9 +213,3 @@ def _cropped(picture: Picture, crop: tuple[float, float, float, float] | None) -
     left, top = round(crop[0] * width), round(crop[1] * height)
     right, bottom = round((crop[0] + crop[2]) * width), round((crop[1] + crop[3]) * height)
     return picture[top : max(bottom, top + 1), left : max(right, left + 1)]
-
-
-def _shrink(picture: Picture, slot: Picture) -> None:
-    import cv2  # noqa: PLC0415 - already loaded by then
-
-    cv2.resize(picture, (slot.shape[1], slot.shape[0]), dst=slot, interpolation=cv2.INTER_AREA)

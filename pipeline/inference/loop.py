@@ -34,25 +34,40 @@ class InferenceLoop:
         self._listener = listener
         self._shown: dict[str, tuple[CameraState, str]] = {}
         self._ended: set[str] = set()
+        self._ending: set[str] = set()
+        self._over = False
         self._heartbeat_s = 0.0
 
     def run(self, stop: Callable[[], bool]) -> None:
         """Work until `stop()` is true or no camera will ever give a frame again; then say goodbye to subscribers."""
-        moved = True
         while not stop() and not self._finished():
-            self._wait(idle=not moved)
-            self._report()
-            moved = False
-            for runner in self._runners:
-                moved |= runner.submit()
-            for runner in self._runners:
-                if runner.ready() or (runner.in_flight and not moved):
-                    self._send(runner.collect())
-                    moved = True
+            # a frame, an encoded batch, a camera's news or a signal ends the wait
+            changed = self._fleet.wait(0.0 if self._must_ask() else self._rest_s())
+            if changed or not self._rest_s():
+                self._report()
+            self._move()
         for runner in self._runners:
             while runner.in_flight:
-                self._send(runner.collect())
+                self._send(runner.collect(wait=True))
         self._report()
+
+    def _move(self) -> None:
+        for runner in self._runners:
+            runner.submit()
+        for runner in self._runners:
+            if runner.in_flight:
+                # where the back end cannot wake this thread, it has to wait for the batch
+                self._send(runner.collect(wait=not runner.wakes))
+        for name in [name for name in self._ending if self._is_drained(name)]:
+            self._ending.discard(name)
+            self._send(self._memories[name].close())
+
+    def _must_ask(self) -> bool:
+        return any(runner.in_flight and not runner.wakes for runner in self._runners)
+
+    def _rest_s(self) -> float:
+        """Until the next heartbeat."""
+        return max(0.0, self._heartbeat_s - time.monotonic())
 
     def farewell(self) -> None:
         """End open events and publish the last status of each camera; call once its capture has stopped."""
@@ -60,16 +75,12 @@ class InferenceLoop:
             self._send(memory.close())
             self._send([self._status(self._fleet.cameras[name])])
 
-    def _wait(self, *, idle: bool) -> None:
-        """Take the cameras' news; wait for some only when there was nothing to do."""
-        in_flight = any(runner.in_flight for runner in self._runners)
-        rest_s = max(0.0, self._heartbeat_s - time.monotonic())
-        self._fleet.wait(rest_s if idle and not in_flight else 0.0)
-
     def _finished(self) -> bool:
-        if not self._fleet.over or any(runner.in_flight for runner in self._runners):
-            return False
-        return not any(camera.ring.backlog for camera in self._fleet.cameras.values())
+        return self._over and all(self._is_drained(name) for name in self._fleet.cameras)
+
+    def _is_drained(self, name: str) -> bool:
+        """All that the camera's capture process left was processed."""
+        return not self._fleet.cameras[name].ring.backlog and not self._runner_of[name].in_flight_of(name)
 
     def _send(self, messages: Iterable[Message]) -> None:
         for message in messages:
@@ -81,21 +92,16 @@ class InferenceLoop:
         due = now_s >= self._heartbeat_s
         if due:
             self._heartbeat_s = now_s + _HEARTBEAT_S
+        self._over = self._fleet.over
         for camera in self._fleet.cameras.values():
-            self._end_events(camera)
+            if camera.over and camera.plan.name not in self._ended:
+                # a file's events end with its last frame, not with the whole run
+                self._ended.add(camera.plan.name)
+                self._ending.add(camera.plan.name)
             shown = (camera.state, camera.detail)
             if due or self._shown.get(camera.plan.name) != shown:
                 self._shown[camera.plan.name] = shown
                 self._send([self._status(camera)])
-
-    def _end_events(self, camera: CameraSupervisor) -> None:
-        """A file's events end with its last frame, not with the whole run."""
-        name = camera.plan.name
-        if not camera.over or name in self._ended or camera.ring.backlog:
-            return
-        if not self._runner_of[name].in_flight_of(name):
-            self._ended.add(name)
-            self._send(self._memories[name].close())
 
     def _status(self, camera: CameraSupervisor) -> Status:
         name = camera.plan.name

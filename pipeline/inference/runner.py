@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from engines.encoder import Encoder
 from engines.temporal import Temporal
@@ -19,17 +20,19 @@ from pipeline.inference.session import CameraMemory, StepInput
 from pipeline.stream.messages import Event, Prediction
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Flight:
-    """A batch inside the encoder."""
+    """A batch on its way: inside the encoder until it has features, then waiting for its turn to step."""
 
     request: int
-    frames: tuple[tuple[str, FrameHeader], ...]
+    frames: tuple[tuple[CameraSupervisor, FrameHeader], ...]
     started_ns: int
+    encoded_ns: int = 0
+    features: NDArray[np.float32] | None = None
 
 
 class ModelRunner:
-    """Runs one bundle for its cameras. `submit` starts what is ready, `collect` finishes the oldest batch."""
+    """Runs one bundle for its cameras. `submit` starts what is ready, `collect` finishes what is encoded."""
 
     def __init__(
         self,
@@ -37,78 +40,100 @@ class ModelRunner:
         temporal: Temporal,
         cameras: Sequence[CameraSupervisor],
         memories: Mapping[str, CameraMemory],
+        wake: Callable[[], None],
     ) -> None:
         self._encoder = encoder
         self._temporal = temporal
         self._memories = memories
         self._rows = {camera.plan.name: temporal.pool.acquire(camera.plan.name) for camera in cameras}
-        self._batcher = make_batcher(cameras, encoder.max_batch)
+        self._batcher = make_batcher(cameras, encoder.fit)
         self._free = deque(range(encoder.requests))
         self._flights: deque[_Flight] = deque()
+        self._ended: set[int] = set()  # requests that the back end called finished, from a thread of its own
+        self._wake = wake
+        self.wakes = encoder.listen(self._finished)
         self.processed = dict.fromkeys(self._rows, 0)
+
+    def _finished(self, request: int) -> None:
+        self._ended.add(request)
+        self._wake()
 
     @property
     def in_flight(self) -> int:
-        """Batches inside the encoder."""
+        """Batches that are not stepped yet."""
         return len(self._flights)
 
     def in_flight_of(self, camera: str) -> int:
-        """Frames of one camera inside the encoder."""
-        return sum(1 for flight in self._flights for name, _ in flight.frames if name == camera)
+        """Frames of one camera that are taken and not stepped yet."""
+        return sum(1 for flight in self._flights for each, _ in flight.frames if each.plan.name == camera)
 
     def submit(self) -> bool:
-        """Start one batch if a request is free and frames are ready; True when it did."""
-        if not self._free:
-            return False
-        cameras = self._batcher.next()
-        if not cameras:
-            return False
-        request = self._free.popleft()
-        frames = tuple(self._load(request, row, camera) for row, camera in enumerate(cameras))
-        self._encoder.start(request, len(frames))
-        self._flights.append(_Flight(request, frames, time.monotonic_ns()))
-        return True
+        """Start what is ready as long as a request is free; True when something was started."""
+        started = False
+        while self._free and (cameras := self._batcher.next(len(self._free))):
+            request = self._free.popleft()
+            frames = tuple(self._load(request, row, camera) for row, camera in enumerate(cameras))
+            self._ended.discard(request)
+            self._flights.append(_Flight(request, frames, time.monotonic_ns()))
+            self._encoder.start(request, len(frames))
+            started = True
+        return started
 
-    def _load(self, request: int, row: int, camera: CameraSupervisor) -> tuple[str, FrameHeader]:
+    def _load(self, request: int, row: int, camera: CameraSupervisor) -> tuple[CameraSupervisor, FrameHeader]:
         header = camera.ring.peek()
         assert header is not None, "the batcher chose a camera without a frame"
         camera.ring.take(self._encoder.frames(request)[row])
         camera.free_slot()
-        return camera.plan.name, header
+        return camera, header
 
-    def ready(self) -> bool:
-        """True when the oldest batch is encoded."""
-        return bool(self._flights) and self._encoder.done(self._flights[0].request)
+    def collect(self, *, wait: bool = False) -> Iterator[Prediction | Event]:
+        """Fetch all that is encoded, start what is ready on the requests that this frees, then step what is next.
 
-    def collect(self) -> Iterator[Prediction | Event]:
-        """Wait for the oldest batch, step its cameras, and give what they say."""
-        flight = self._flights.popleft()
-        features = self._encoder.wait(flight.request)
-        self._free.append(flight.request)
-        encoded_ns = time.monotonic_ns()
+        With `wait`, at least the oldest batch is fetched. Batches step in the order in which they were started.
+        """
+        for flight in self._flights:
+            if flight.features is None and (wait or self._is_encoded(flight)):
+                flight.features = self._encoder.wait(flight.request)
+                flight.encoded_ns = time.monotonic_ns()
+                if not self._encoder.lends_features:
+                    self._free.append(flight.request)
+            wait = False
+        self.submit()
+        while self._flights and self._flights[0].features is not None:
+            flight = self._flights.popleft()
+            yield from self._step(flight)
+            if self._encoder.lends_features:
+                self._free.append(flight.request)
+
+    def _is_encoded(self, flight: _Flight) -> bool:
+        return flight.request in self._ended or (not self.wakes and self._encoder.done(flight.request))
+
+    def _step(self, flight: _Flight) -> Iterator[Prediction | Event]:
+        """One recurrent step for the whole batch, and what its cameras then say."""
         inputs: list[StepInput] = []
-        for name, header in flight.frames:
-            step, ended = self._memories[name].advance(header)
+        for camera, header in flight.frames:
+            step, ended = self._memories[camera.plan.name].advance(header)
             inputs.append(step)
             yield from ended
-        rows = np.array([self._rows[name] for name, _ in flight.frames])
-        dt = np.array([step.dt_s for step in inputs], np.float32)
-        keep = np.array([step.keep for step in inputs], np.float32)
-        result = self._temporal.step(rows, features, dt, keep)
+        names = [camera.plan.name for camera, _ in flight.frames]
+        rows = [self._rows[name] for name in names]
+        assert flight.features is not None
+        result = self._temporal.step(
+            rows, flight.features, [step.dt_s for step in inputs], [float(step.keep) for step in inputs]
+        )
         stepped_ns = time.monotonic_ns()
-        for index, (name, header) in enumerate(flight.frames):
+        for index, (name, (_, header)) in enumerate(zip(names, flight.frames, strict=True)):
             self.processed[name] += 1
-            times = _stages(header, flight.started_ns, encoded_ns, stepped_ns)
             said = self._memories[name].observe(
                 header, inputs[index], result.prob[index], finite=bool(result.ok[index])
             )
             for message in said:
-                yield msgspec.structs.replace(message, latency=times)
+                yield msgspec.structs.replace(message, latency=_stages(header, flight, stepped_ns))
 
 
-def _stages(header: FrameHeader, started_ns: int, encoded_ns: int, stepped_ns: int) -> dict[str, int]:
+def _stages(header: FrameHeader, flight: _Flight, stepped_ns: int) -> dict[str, int]:
     """Microseconds from grab to slot, in the ring, in the encoder and in the step, and from grab to here."""
-    marks = (header.monotonic_ns, header.ready_ns, started_ns, encoded_ns, stepped_ns)
+    marks = (header.monotonic_ns, header.ready_ns, flight.started_ns, flight.encoded_ns, stepped_ns)
     names = ("capture", "queue", "encode", "step")
     stages = {name: (end - begin) // 1000 for name, begin, end in zip(names, marks, marks[1:], strict=False)}
     return {**stages, "total": (stepped_ns - header.monotonic_ns) // 1000}

@@ -31,13 +31,18 @@ class Supervised:
     ring: SimpleNamespace = field(default_factory=lambda: SimpleNamespace(backlog=0))
 
 
+def up_to(most: int):
+    """The `fit` of an encoder that runs any batch up to `most`."""
+    return lambda count: min(count, most)
+
+
 def names(cameras) -> str:
     return "".join(camera.name for camera in cameras)
 
 
 def test_a_live_batch_takes_who_is_ready_and_waits_for_nobody():
     a, b, c = (Supervised(name) for name in "abc")
-    batcher = LiveBatcher([a, b, c], 8)
+    batcher = LiveBatcher([a, b, c], up_to(8))
     assert batcher.next() == []
     a.ring.backlog, c.ring.backlog = 3, 1
     assert names(batcher.next()) == "ac", "one frame of each, however many wait"
@@ -47,13 +52,26 @@ def test_a_full_batch_goes_on_with_those_that_were_left_out():
     cameras = [Supervised(name) for name in "abcde"]
     for camera in cameras:
         camera.ring.backlog = 9
-    batcher = LiveBatcher(cameras, 2)
+    batcher = LiveBatcher(cameras, up_to(2))
     assert [names(batcher.next()) for _ in range(5)] == ["ab", "cd", "ea", "bc", "de"]
+
+
+def test_what_is_ready_is_shared_between_the_requests_that_are_free():
+    cameras = [Supervised(name) for name in "abcde"]
+    for camera in cameras:
+        camera.ring.backlog = 1
+    batcher = LiveBatcher(cameras, lambda count: max(size for size in (1, 2, 4) if size <= count))
+    batches = []
+    for free in (2, 1, 1):
+        batches.append(names(chosen := batcher.next(free)))
+        for camera in chosen:
+            camera.ring.backlog = 0
+    assert batches == ["ab", "cd", "e"], "3 of 5 do not fill a compiled batch: 2 now, 2 next, then the last"
 
 
 def test_files_walk_in_step_whatever_comes_first():
     a, b = Supervised("a"), Supervised("b")
-    batcher = FileBatcher([a, b], 8)
+    batcher = FileBatcher([a, b], up_to(8))
     a.ring.backlog = 4
     assert batcher.next() == [], "b is not over and has no frame yet"
     b.ring.backlog = 1
@@ -63,9 +81,9 @@ def test_files_walk_in_step_whatever_comes_first():
 
 
 def test_the_batcher_follows_the_sources():
-    live, file = (CameraSupervisor(plan("a", source)) for source in ("scene://", "a.mp4"))
-    assert isinstance(make_batcher([live, file], 4), LiveBatcher)
-    assert isinstance(make_batcher([file], 4), FileBatcher)
+    live, file = (CameraSupervisor(plan("a", source), wake_fd=-1) for source in ("scene://", "a.mp4"))
+    assert isinstance(make_batcher([live, file], up_to(4)), LiveBatcher)
+    assert isinstance(make_batcher([file], up_to(4)), FileBatcher)
 
 
 def run(folder: Path, cameras: dict[str, object], **sections: object) -> tuple[list[app.CameraOutcome], list[Message]]:
