@@ -1,6 +1,7 @@
 """How good a scene bundle is where it counts: at the subscriber, over H.264 and RTSP, in real time.
 
     python tools/evaluate_scene.py --scenes 24 --at-once 8 --seconds 240
+    python tools/evaluate_scene.py --scenes 8 --at-once 8 --seconds 120 --rate-hz 2.5    # half the model's rate
 
 Each scene (a seed that training never saw) is one RTSP camera of `vidpipe fakecam` whose clock starts at the
 connection; `vidpipe run` reads them all, and this tool judges what it hears on the prediction stream against the truth.
@@ -48,7 +49,7 @@ def _listen(seeds: range, arguments: argparse.Namespace, labels: tuple[str, ...]
     serve = (f"scene://?seed={seeds.start}", "--cameras", len(seeds), "--start", "on_connect", *shape)
     with (
         fake_cameras(*serve) as urls,
-        live_run(urls, model=arguments.model, backend=arguments.backend) as run,
+        live_run(urls, model=arguments.model, backend=arguments.backend, rate_hz=arguments.rate_hz) as run,
         Subscriber(run.address, kinds=["clip", "event"]) as subscriber,
     ):
         deadline_s = time.monotonic() + arguments.seconds + _JOIN_S
@@ -98,6 +99,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--width", type=int, default=640)
     parser.add_argument("--height", type=int, default=360)
     parser.add_argument("--fps", type=float, default=15.0)
+    parser.add_argument("--rate-hz", type=float, help="samples a second of each camera; by default the model's")
     parser.add_argument("--kbit", type=int, default=500)
     return parser.parse_args()
 
