@@ -2,8 +2,8 @@
 
     python tools/bench_cameras.py --cameras 8 --seconds 300
 
-The cameras are `vidpipe fakecam` serving one H.264 file (640x360, 15 frames/s) in a process of its own; its CPU time is
-shown apart. Latency is from `grab()` in the capture process to `receive()` in this subscriber, on one machine's clock.
+The cameras are `vidpipe fakecam` serving the video of `vidpipe bench` at 15 frames/s in a process of its own; its CPU time
+is shown apart. Latency is from `grab()` in the capture process to `receive()` in this subscriber, on one machine's clock.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ import time
 from pathlib import Path
 
 import numpy as np
-import psutil
 
-from pipeline.bench.live import fake_cameras, live_run
+from pipeline.bench.live import FakeCameras, fake_cameras, live_run
+from pipeline.bench.usage import Cores, Memory, Meter, cores_between
 from pipeline.bench.video import record_scene
 from pipeline.stream.messages import Prediction, Status
 from pipeline.stream.subscriber import Subscriber
@@ -33,7 +33,7 @@ def main() -> None:
             _measure(urls, arguments)
 
 
-def _measure(urls: list[str], arguments: argparse.Namespace) -> None:
+def _measure(urls: FakeCameras, arguments: argparse.Namespace) -> None:
     latencies: list[float] = []
     last: dict[str, Status] = {}
     with (
@@ -41,12 +41,12 @@ def _measure(urls: list[str], arguments: argparse.Namespace) -> None:
         Subscriber(run.address, kinds=["clip", "status"]) as subscriber,
     ):
         _listen(subscriber, time.monotonic() + _JOIN_S, [], last)
-        before, started_s = _cpu_s(run.process), time.monotonic()
-        _listen(subscriber, started_s + arguments.seconds, latencies, last)
-        busy = (_cpu_s(run.process) - before) / (time.monotonic() - started_s)
-        memory = _memory_mib(run.process)
+        meter = Meter(run.process, urls.process)
+        before = meter.read()
+        _listen(subscriber, time.monotonic() + arguments.seconds, latencies, last)
+        cores, memory = cores_between(before, meter.read()), meter.memory()
         lost = subscriber.missed
-    _report(latencies, last, busy, memory)
+    _report(latencies, last, cores, memory)
     print(f"messages lost on the way: {lost}")
 
 
@@ -59,7 +59,7 @@ def _listen(subscriber: Subscriber, until_s: float, latencies: list[float], last
             last[message.camera] = message
 
 
-def _report(latencies: list[float], last: dict[str, Status], busy: float, memory: tuple[float, float]) -> None:
+def _report(latencies: list[float], last: dict[str, Status], cores: Cores, memory: Memory) -> None:
     print("camera  grabbed     due  processed  thinned  overrun  in flight  damaged  balance")
     for name, status in sorted(last.items()):
         c = status.counts
@@ -68,16 +68,10 @@ def _report(latencies: list[float], last: dict[str, Status], busy: float, memory
         print(f"{first} {c.in_flight:10d} {c.damaged:8d} {balance:8d}")
     p50, p99 = np.percentile(latencies, [50, 99])
     print(f"clips {len(latencies)}; from capture to subscriber p50 {p50:.1f} ms, p99 {p99:.1f} ms")
-    print(f"CPU {busy:.2f} cores; memory {memory[0]:.0f} MiB PSS in all, {memory[1]:.0f} MiB per capture process")
-
-
-def _cpu_s(process: psutil.Process) -> float:
-    return sum(sum(p.cpu_times()[:2]) for p in [process, *process.children(recursive=True)])
-
-
-def _memory_mib(process: psutil.Process) -> tuple[float, float]:
-    children = [child.memory_full_info().pss / 2**20 for child in process.children(recursive=True)]
-    return process.memory_full_info().pss / 2**20 + sum(children), float(np.mean(children))
+    print(
+        f"CPU: {cores.pipeline:.2f} cores, of that capture {cores.capture:.2f}; fake cameras {cores.fake_cameras:.2f}"
+    )
+    print(f"memory: {memory.total_mib:.0f} MiB PSS in all, {memory.per_capture_mib:.0f} MiB per capture process")
 
 
 def _arguments() -> argparse.Namespace:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
-from pathlib import Path
 from statistics import median
 
 import msgspec
@@ -14,111 +12,140 @@ import numpy as np
 from engines.bundle import Bundle
 from engines.encoder import Encoder
 from engines.temporal import Temporal
+from pipeline.bench.decoding import DecodeCost, measure_decoding
+from pipeline.bench.video import Video
 
 _WARM_UP = 5
+_BATCHES = (1, 2, 4, 8)
 
 
 class EncoderCost(msgspec.Struct, frozen=True):
-    """One batch size of the encoder: milliseconds of a lone run, and pictures a second with two requests in flight."""
+    """One batch size: wall milliseconds of a lone run, and per picture where two requests are always in flight."""
 
     batch: int
     alone_ms: float
-    pictures_per_s: float
+    picture_ms: float
+
+
+class StepCost(msgspec.Struct, frozen=True):
+    """One batch size of the recurrent step: wall milliseconds per camera."""
+
+    batch: int
+    camera_ms: float
 
 
 class Limits(msgspec.Struct, frozen=True):
-    """Costs in milliseconds: of one core for `grab`, `convert` and `step`, of the whole machine for the encoder."""
+    """Costs in milliseconds: of one core for decoder and step, of the whole machine for the encoder."""
 
     cores: int
     backend: str
     precision: str
-    grab_ms: float
-    convert_ms: float
-    step_ms: float
+    decode: DecodeCost
     encoder: tuple[EncoderCost, ...]
+    step: tuple[StepCost, ...]
 
     @property
     def best(self) -> EncoderCost:
-        """The batch size with the most pictures a second."""
-        return max(self.encoder, key=lambda cost: cost.pictures_per_s)
+        """The batch size with the least time per picture."""
+        return min(self.encoder, key=lambda cost: cost.picture_ms)
 
-    def cameras(self, source_hz: float, rate_hz: float) -> float:
-        """How many cameras the machine could carry if nothing but decoding, encoding and stepping cost time."""
-        encode_ms = 1e3 * self.cores / self.best.pictures_per_s
-        per_camera_ms = source_hz * self.grab_ms + rate_hz * (self.convert_ms + encode_ms + self.step_ms)
-        return 1e3 * self.cores / per_camera_ms
+    @property
+    def bare_ms(self) -> float:
+        """One frame of one camera through an idle machine: retrieve, resize, encoder alone and step at batch 1."""
+        return self.decode.retrieve_ms + self.decode.resize_ms + self.encoder[0].alone_ms + self.step[0].camera_ms
+
+    def camera_cores(self, source_hz: float, rate_hz: float) -> float:
+        """Cores that one camera needs if nothing but decoding, converting, encoding and stepping costs time."""
+        step_ms = min(cost.camera_ms for cost in self.step)
+        looked_ms = self.decode.retrieve_ms + self.decode.resize_ms + self.cores * self.best.picture_ms + step_ms
+        return (source_hz * self.decode.grab_ms + rate_hz * looked_ms) / 1e3
+
+    def cameras(self, source_hz: float, rate_hz: float, cores: float | None = None) -> float:
+        """How many cameras so many cores could carry at best; by default all of them."""
+        return (self.cores if cores is None else cores) / self.camera_cores(source_hz, rate_hz)
 
 
-def measure_limits(bundle: Bundle, video: Path, backend: str, seconds: float = 2.0) -> Limits:
-    """Measure each stage by itself for about so many seconds.
+def mean_limits(first: Limits, second: Limits) -> Limits:
+    """The mean of two measurements of one machine and model."""
+
+    def mean(a: float, b: float) -> float:
+        return (a + b) / 2
+
+    one, two = first.decode, second.decode
+    return msgspec.structs.replace(
+        first,
+        decode=DecodeCost(
+            mean(one.grab_ms, two.grab_ms),
+            mean(one.retrieve_ms, two.retrieve_ms),
+            mean(one.resize_ms, two.resize_ms),
+        ),
+        encoder=tuple(
+            EncoderCost(a.batch, mean(a.alone_ms, b.alone_ms), mean(a.picture_ms, b.picture_ms))
+            for a, b in zip(first.encoder, second.encoder, strict=True)
+        ),
+        step=tuple(
+            StepCost(a.batch, mean(a.camera_ms, b.camera_ms)) for a, b in zip(first.step, second.step, strict=True)
+        ),
+    )
+
+
+def measure_limits(bundle: Bundle, video: Video, backend: str, precision: str, seconds: float = 1.5) -> Limits:
+    """Measure each stage by itself, each for about so many seconds.
 
     Raises:
         ModelError: the bundle does not run on the back end.
     """
-    grab_ms, convert_ms = _decoding(bundle, video)
-    with Encoder.open(bundle, backend, max_batch=8, requests=2) as encoder:
-        costs = tuple(_encoding(encoder, batch, seconds) for batch in (1, 2, 4, 8))
-        with Temporal.open(bundle, backend, capacity=8) as temporal:
-            step_ms = _stepping(temporal, bundle, seconds)
-        cores = len(os.sched_getaffinity(0))
-        return Limits(cores, encoder.backend, encoder.precision, grab_ms, convert_ms, step_ms, costs)
-
-
-def _decoding(bundle: Bundle, video: Path) -> tuple[float, float]:
-    """Milliseconds of `grab`, and of `retrieve` and resize, per frame, on one decoder thread."""
-    import cv2  # noqa: PLC0415 - only capture decodes
-
-    cv2.setNumThreads(1)
-    capture = cv2.VideoCapture(str(video), cv2.CAP_FFMPEG, [cv2.CAP_PROP_N_THREADS, 1])
-    size = (bundle.manifest.input.width, bundle.manifest.input.height)
-    grabs: list[float] = []
-    converts: list[float] = []
-    while _timed(capture.grab, grabs):
-        converts.append(0.0)
-        started_s = time.perf_counter()
-        cv2.resize(capture.retrieve()[1], size, interpolation=cv2.INTER_AREA)
-        converts[-1] = time.perf_counter() - started_s
-    capture.release()
-    return 1e3 * median(grabs), 1e3 * median(converts)
-
-
-def _timed(call: Callable[[], bool], times_s: list[float]) -> bool:
-    started_s = time.perf_counter()
-    result = call()
-    times_s.append(time.perf_counter() - started_s)
-    return result
+    size = (bundle.manifest.input.height, bundle.manifest.input.width)
+    decode = measure_decoding(video, size, 2 * seconds)
+    with Encoder.open(bundle, backend, max_batch=max(_BATCHES), requests=2, precision=precision) as encoder:
+        costs = tuple(_encoding(encoder, batch, seconds) for batch in _BATCHES)
+        real = (encoder.backend, encoder.precision)
+    with Temporal.open(bundle, backend, capacity=max(_BATCHES)) as temporal:
+        steps = tuple(_stepping(temporal, bundle, batch, seconds / 3) for batch in (1, 8))
+    return Limits(len(os.sched_getaffinity(0)), *real, decode, costs, steps)
 
 
 def _encoding(encoder: Encoder, batch: int, seconds: float) -> EncoderCost:
     noise = np.random.default_rng(0).integers(0, 255, encoder.frames(0).shape, np.uint8)
     for request in (0, 1):
         encoder.frames(request)[:] = noise
-    alone = []
-    for _ in range(_WARM_UP + 20):
-        started_s = time.perf_counter()
-        encoder.start(0, batch)
-        encoder.wait(0)
-        alone.append(time.perf_counter() - started_s)
+    for _ in range(_WARM_UP):
+        _lone_ms(encoder, batch)
+    alone_ms = [_lone_ms(encoder, batch)]
+    until_s = time.perf_counter() + seconds / 3
+    while time.perf_counter() < until_s:
+        alone_ms.append(_lone_ms(encoder, batch))
+    return EncoderCost(batch, median(alone_ms), _two_in_flight_ms(encoder, batch, seconds))
+
+
+def _lone_ms(encoder: Encoder, batch: int) -> float:
+    started_s = time.perf_counter()
+    encoder.start(0, batch)
+    encoder.wait(0)
+    return 1e3 * (time.perf_counter() - started_s)
+
+
+def _two_in_flight_ms(encoder: Encoder, batch: int, seconds: float) -> float:
     done, started_s = 0, time.perf_counter()
     encoder.start(0, batch)
-    while time.perf_counter() - started_s < seconds / 4:
+    while time.perf_counter() - started_s < seconds:
         encoder.start(1 - done % 2, batch)
         encoder.wait(done % 2)
         done += 1
     encoder.wait(done % 2)
-    rate = (done + 1) * batch / (time.perf_counter() - started_s)
-    return EncoderCost(batch, 1e3 * median(alone[_WARM_UP:]), rate)
+    return 1e3 * (time.perf_counter() - started_s) / ((done + 1) * batch)
 
 
-def _stepping(temporal: Temporal, bundle: Bundle, seconds: float) -> float:
-    """Milliseconds per camera in a full batch."""
-    rows = [temporal.pool.acquire(k) for k in range(8)]
-    features = np.zeros((8, *bundle.manifest.features), np.float32)
-    dt, keep = np.full(8, 1 / bundle.manifest.input.fps), np.ones(8)
-    times_s = []
-    until_s = time.perf_counter() + seconds / 4
-    while time.perf_counter() < until_s:
+def _stepping(temporal: Temporal, bundle: Bundle, batch: int, seconds: float) -> StepCost:
+    rows = [temporal.pool.acquire(f"{batch}/{k}") for k in range(batch)]
+    features = np.zeros((batch, *bundle.manifest.features), np.float32)
+    dt, keep = np.full(batch, 1 / bundle.manifest.input.fps), np.ones(batch)
+    times_s: list[float] = []
+    until_s = time.perf_counter() + seconds
+    while len(times_s) < _WARM_UP or time.perf_counter() < until_s:
         started_s = time.perf_counter()
         temporal.step(rows, features, dt, keep)
         times_s.append(time.perf_counter() - started_s)
-    return 1e3 * median(times_s) / 8
+    for row in rows:
+        temporal.pool.release(row)
+    return StepCost(batch, 1e3 * median(times_s) / batch)
