@@ -32,19 +32,26 @@ STRIDE_S = 2 / RATE_HZ  # what each camera is to be thinned to
 SETTLE_S, MEASURE_S = 10.0, 16.0
 
 SLOW_RUN = """
-import json, sys, time
+import json, sys, threading, time
 from engines.encoder import Encoder
 from pipeline.cli.main import main
 from pipeline.inference.session import CameraMemory
 
 per_picture_s, log = float(sys.argv[1]), open(sys.argv[2], "w", buffering=1)
 start, done, wait, advance = Encoder.start, Encoder.done, Encoder.wait, CameraMemory.advance
-free_s, ends_s = 0.0, {}
+free_s, ends_s, listeners = 0.0, {}, []
 
 def slow_start(self, request, count):
     global free_s
     start(self, request, count)
-    ends_s[request] = free_s = max(free_s, time.monotonic()) + count * per_picture_s
+    now_s = time.monotonic()
+    ends_s[request] = free_s = max(free_s, now_s) + count * per_picture_s
+    for finished in listeners:
+        threading.Timer(free_s - now_s, finished, [request]).start()
+
+def slow_listen(self, finished):
+    listeners.append(finished)
+    return True
 
 def slow_wait(self, request):
     time.sleep(max(0.0, ends_s[request] - time.monotonic()))
@@ -54,9 +61,8 @@ def noted(self, header):
     log.write(json.dumps([self.camera, header.media_ns / 1e9]) + chr(10))
     return advance(self, header)
 
-Encoder.start, Encoder.wait, CameraMemory.advance = slow_start, slow_wait, noted
+Encoder.start, Encoder.wait, Encoder.listen, CameraMemory.advance = slow_start, slow_wait, slow_listen, noted
 Encoder.done = lambda self, request: time.monotonic() >= ends_s[request] and done(self, request)
-Encoder.listen = lambda self, finished: False
 sys.argv[:3] = ["vidpipe"]
 main()
 """
