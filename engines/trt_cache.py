@@ -19,6 +19,7 @@ from engines.trt_build import Built
 
 _log = logging.getLogger("vidpipe.tensorrt")
 _KEY_CHARACTERS = 32
+_NEVER_HERE = "does not support this compute capability"  # what TensorRT-RTX 1.7 says on a GPU that is none of RTX
 
 
 class PlanKey(msgspec.Struct, frozen=True):
@@ -117,9 +118,12 @@ def plan_for(key: PlanKey, build: Callable[[bytes], Built], clock: Callable[[], 
 
 def misfit(key: PlanKey, reason: str) -> BackendError:
     """The error for a plan that TensorRT does not load."""
+    fix = "run `vidpipe build` again on this machine"
+    if _NEVER_HERE in reason:
+        fix = "install the full TensorRT (pip install 'vidpipe[tensorrt]'), or take another back end"
     return BackendError(
         f"the plan of {key.name} for {key.gpu} and {key.runtime} {key.runtime_version} does not load here ({reason}): "
-        "run `vidpipe build` again on this machine"
+        + fix
     )
 
 

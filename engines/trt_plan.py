@@ -50,7 +50,8 @@ class Plan:
         if missing := context.infer_shapes():
             raise BackendError(f"{self.key.name}: the shapes of {', '.join(missing)} are not known")
         for name, address in addresses.items():
-            context.set_tensor_address(name, address)
+            if not context.set_tensor_address(name, address):
+                raise BackendError(f"{self.key.name}: TensorRT does not take the memory of {name}")
         return context
 
     def enqueue(self, context: Any, stream: Any) -> None:
@@ -99,7 +100,12 @@ def load_plan(runtime: TensorRt, model: bytes, key: PlanKey) -> Plan:
     """
     plan = make_plan(runtime, model, key)
     log = new_logger(runtime.module)
-    engine_runtime = runtime.module.Runtime(log)
+    try:
+        engine_runtime = runtime.module.Runtime(log)
+    except TypeError as error:  # "factory function returned nullptr"
+        reason = log.first_error("it gives no reason")
+        fix = "update the NVIDIA driver, or take another back end"
+        raise BackendError(f"{runtime.title} does not start on {key.gpu} ({reason}): {fix}") from error
     cuda_engine = engine_runtime.deserialize_cuda_engine(plan)
     if cuda_engine is None:
         forget_plan(key)

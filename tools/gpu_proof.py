@@ -1,28 +1,35 @@
 """All that needs an NVIDIA GPU, in one run: build, verify, replay graphs, compare with torch, 10,000 steps, timings.
 
-    python tools/gpu_proof.py scene --out proof          # writes proof/gpu_proof.json and proof/gpu_proof.md
-    python tools/gpu_proof.py scene --out proof --no-cublas    # TensorRT 8.6 beside stub libraries of cuBLAS and cuDNN
+    PYTHONPATH=. python tools/gpu_proof.py scene --out proof    # writes proof/gpu_proof.json and proof/gpu_proof.md
+    PYTHONPATH=. python tools/gpu_proof.py scene --out proof --only build graphs    # some stages, added to those there
+    PYTHONPATH=. python tools/gpu_proof.py scene --out proof --no-cublas    # TensorRT 8.6 beside stubs of cuBLAS, cuDNN
 
-A stage that fails is recorded with its reason, and the next one runs. Exits with 1 if one failed. Needs the extra
-`tensorrt`; torch, OpenCV and ONNX Runtime are used where they are. Plans go to a cache of the run's own.
+Made for a machine that is lent for minutes and reaches nothing: vidpipe need not be installed, both files are written
+after each stage, a stage that fails is recorded with its reason and the next one runs, and none begins once `--minutes`
+are over. Plans outlive the run in a folder of their own. Exits with 1 if a stage failed. Needs numpy, msgspec, PyYAML,
+platformdirs and what the extra `tensorrt` brings; torch, OpenCV and ONNX Runtime are used where they are.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
+import faulthandler
+import importlib.util
 import json
 import os
 import sys
+import tempfile
 import time
+import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import numpy as np
+from gpu_speed import Sizes, chain_speed, encoder_speed, step_speed
 
 from engines import trt_build
 from engines.arrivals import pictures
@@ -36,44 +43,76 @@ from engines.temporal import Temporal
 from engines.trt_cache import PlanRecord, plans_folder
 from engines.trt_cuda import Cuda
 from engines.verify import verify
-from engines.verify_encoder import encode
 
 GPU, TORCH = "tensorrt", "torch"
-_FAILURES = (VidpipeError, ImportError, OSError, RuntimeError, TypeError, ValueError)
+# what says most in least time comes first
+STAGES = ("machine", "build", "graphs", "pipeline", "encoder", "step", "torch", "float16", "verify")
+Stage = Callable[[], dict[str, Any]]
+
+
+class LeftOut(Exception):  # noqa: N818 - no error
+    """A stage that cannot run here, and why."""
 
 
 def main(arguments: list[str] | None = None) -> int:
     options = _options(arguments)
+    faulthandler.enable()  # a crash inside TensorRT shows at least where
     options.out.mkdir(parents=True, exist_ok=True)
-    os.environ["XDG_CACHE_HOME"] = str(options.out / "cache")
+    os.environ["XDG_CACHE_HOME"] = str(options.plans)
     BACKENDS[GPU] = replace(BACKENDS[GPU], may_crash=False)  # one process, so that every line of a crash is seen
     if options.no_cublas:
         _without_cublas()
-    bundle = load_bundle(options.model)
-    stages: dict[str, Callable[[], object]] = {
-        "machine": lambda: msgspec.to_builtins(examine()),
-        "build": lambda: build(bundle, options),
-        "verify": lambda: msgspec.to_builtins(proven(bundle, options)),
-        "float16": lambda: half(bundle),
-        "graphs": lambda: graphs(bundle),
-        "torch": lambda: against_torch(bundle, options.steps),
-        "encoder": lambda: {name: encoder_speed(bundle, options, *how) for name, how in _encoders().items()},
-        "step": lambda: {
-            name: step_speed(bundle, options, name) for name in (GPU, TORCH) if name in installed_backends()
-        },
-        "pipeline": lambda: chain_speed(bundle, options),
-    }
-    results: dict[str, Any] = {}
-    for name, stage in stages.items():
+    began_s = time.monotonic()
+    results = _earlier(options.out)
+    stages = _stages(load_bundle(options.model), options)
+    for name in options.only or STAGES:
         start_s = time.monotonic()
-        try:
-            results[name] = stage()
-        except _FAILURES as error:
-            results[name] = {"failed": f"{type(error).__name__}: {' '.join(str(error).split())}"}
-        print(f"{name}: {time.monotonic() - start_s:.1f} s {_short(results[name])}", flush=True)
+        late = start_s - began_s > 60 * options.minutes
+        results[name] = {"left_out": "no time was left"} if late else _run(stages[name])
+        results[name]["seconds"] = round(time.monotonic() - start_s, 1)
+        print(f"{name}: {results[name]['seconds']} s, {_short(results[name])}", flush=True)
         (options.out / "gpu_proof.json").write_text(json.dumps(results, indent=1, default=str))
-    (options.out / "gpu_proof.md").write_text("\n".join(_markdown(results)) + "\n")
-    return 1 if any("failed" in result for result in results.values() if isinstance(result, dict)) else 0
+        (options.out / "gpu_proof.md").write_text("\n".join(_markdown(results)) + "\n")
+    return 1 if any("failed" in result for result in results.values()) else 0
+
+
+def _stages(bundle: Bundle, options: argparse.Namespace) -> dict[str, Stage]:
+    sizes = Sizes(options.batch, options.cameras, options.seconds)
+    return {
+        "machine": lambda: dict(msgspec.to_builtins(examine())),
+        "build": lambda: build(bundle, options),
+        "graphs": lambda: graphs(bundle),
+        "pipeline": lambda: chain_speed(bundle, sizes, GPU),
+        "encoder": lambda: {
+            f"{backend} {precision}": encoder_speed(bundle, sizes, backend, precision)
+            for backend, precision in ((GPU, "f32"), (GPU, "f16"), *_torch("f32"))
+        },
+        "step": lambda: {name: step_speed(bundle, sizes, name) for (name,) in ((GPU,), *_torch())},
+        "torch": lambda: against_torch(bundle, options.steps),
+        "float16": lambda: half(bundle),
+        "verify": lambda: proven(bundle, options),
+    }
+
+
+def _torch(*more: str) -> list[tuple[str, ...]]:
+    return [(TORCH, *more)] if TORCH in installed_backends() else []
+
+
+def _run(stage: Stage) -> dict[str, Any]:
+    try:
+        return stage()
+    except LeftOut as reason:
+        return {"left_out": str(reason)}
+    except Exception as error:  # noqa: BLE001 - whatever a GPU does for the first time is to be recorded
+        found = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        where = [] if isinstance(error, VidpipeError) else traceback.format_exc().splitlines()
+        return {"failed": found, "where": where}
+
+
+def _earlier(folder: Path) -> dict[str, Any]:
+    """What stages of an earlier run said, to be added to."""
+    path = folder / "gpu_proof.json"
+    return dict(json.loads(path.read_text())) if path.exists() else {}
 
 
 def build(bundle: Bundle, options: argparse.Namespace) -> dict[str, Any]:
@@ -96,17 +135,16 @@ def build(bundle: Bundle, options: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def proven(bundle: Bundle, options: argparse.Namespace) -> Any:
+def proven(bundle: Bundle, options: argparse.Namespace) -> dict[str, Any]:
     """Streaming against each camera alone and against float64 or the trainer, over thousands of steps."""
     report = verify(bundle, [GPU], steps=options.steps, max_batch=options.batch, capacity=options.cameras)
-    if not report.passed:
-        print(*[check for check in report.checks if not check.passed], sep="\n")
-        raise RuntimeError("checks failed: " + ", ".join(check.check for check in report.checks if not check.passed))
-    return report
+    wrong = [check.check for check in report.checks if not check.passed]
+    return {**({"failed": ", ".join(wrong)} if wrong else {}), **msgspec.to_builtins(report)}
 
 
 def half(bundle: Bundle) -> dict[str, Any]:
     """The float16 encoder against the float32 one, by what the model says."""
+    _need("cv2", "the films of the check are drawn with OpenCV")
     from engines.verify_precision import check_precision  # noqa: PLC0415 - needs OpenCV
 
     check = check_precision(bundle, GPU, "f16")
@@ -174,6 +212,7 @@ def _walk(bundle: Bundle, steps: int = 200, cameras: int = 4, backend: str = GPU
 
 def against_torch(bundle: Bundle, steps: int) -> dict[str, Any]:
     """The same pictures through torch on the same machine."""
+    _need("torch", "there is nothing to compare with")
     found, _ = _walk(bundle, steps=min(steps, 1000))
     expected, _ = _walk(bundle, steps=min(steps, 1000), backend=TORCH)
     worst = difference(found, expected)
@@ -189,89 +228,9 @@ def _encoders() -> dict[str, tuple[str, str]]:
     )
 
 
-def encoder_speed(bundle: Bundle, options: argparse.Namespace, backend: str, precision: str) -> dict[str, Any]:
-    """Pictures a second with two requests in flight, and the latency of one request alone, by batch."""
-    seen = bundle.manifest.input
-    images = pictures(np.random.default_rng(0), options.batch, seen.height, seen.width)
-    speeds = {}
-    with Encoder.open(bundle, backend, max_batch=options.batch, precision=precision) as encoder:
-        encode(encoder, images, options.batch)
-        for request in (0, 1):
-            encoder.frames(request)[:] = images
-        for batch in [2**power for power in range(options.batch.bit_length()) if 2**power <= options.batch]:
-            times_s = _repeat(partial(_one, encoder, batch), options.seconds)
-            speeds[batch] = {**_quantiles(times_s), "pictures_per_s": _saturated(encoder, batch, options.seconds)}
-    return speeds
-
-
-def _one(encoder: Encoder, batch: int) -> None:
-    encoder.start(0, batch)
-    encoder.wait(0)
-
-
-def _saturated(encoder: Encoder, batch: int, seconds: float) -> float:
-    done, request = 0, 0
-    encoder.start(1, batch)
-    start_s = time.perf_counter()
-    while (past_s := time.perf_counter() - start_s) < seconds:
-        encoder.start(request, batch)
-        request = 1 - request
-        encoder.wait(request)
-        done += batch
-    encoder.wait(1 - request)
-    return round(done / past_s, 1)
-
-
-def step_speed(bundle: Bundle, options: argparse.Namespace, backend: str) -> dict[str, Any]:
-    """The latency of one step with features from the host, by rows."""
-    rng = np.random.default_rng(0)
-    speeds = {}
-    with Temporal.open(bundle, backend, capacity=options.cameras) as temporal:
-        rows = [temporal.pool.acquire(camera) for camera in range(options.cameras)]
-        for count in [2**power for power in range(options.cameras.bit_length()) if 2**power <= options.cameras]:
-            features = rng.normal(size=(count, *bundle.manifest.features)).astype(np.float32)
-            ones = np.ones(count, np.float32)
-            speeds[count] = _quantiles(
-                _repeat(partial(temporal.step, rows[:count], features, ones / 8, ones), options.seconds)
-            )
-    return speeds
-
-
-def chain_speed(bundle: Bundle, options: argparse.Namespace) -> dict[str, Any]:
-    """Upload, encoder and step, features staying on the device: latency, and pictures a second one batch at a time."""
-    speeds = {}
-    with (
-        Encoder.open(bundle, GPU, max_batch=options.batch, requests=1) as encoder,
-        Temporal.open(bundle, GPU, capacity=options.batch) as temporal,
-    ):
-        rows = [temporal.pool.acquire(camera) for camera in range(options.batch)]
-        for count in [2**power for power in range(options.batch.bit_length()) if 2**power <= options.batch]:
-            ones = np.ones(count, np.float32)
-
-            def once(n: int = count, o: np.ndarray = ones) -> None:
-                encoder.start(0, n)
-                temporal.step(rows[:n], encoder.wait(0), o / 8, o)
-
-            times_s = _repeat(once, options.seconds)
-            speeds[count] = {**_quantiles(times_s), "pictures_per_s": round(count / float(np.mean(times_s)), 1)}
-    return speeds
-
-
-def _repeat(call: Callable[[], object], seconds: float) -> list[float]:
-    for _ in range(10):
-        call()
-    times_s: list[float] = []
-    until_s = time.perf_counter() + seconds
-    while time.perf_counter() < until_s or len(times_s) < 10:
-        start_s = time.perf_counter()
-        call()
-        times_s.append(time.perf_counter() - start_s)
-    return times_s
-
-
-def _quantiles(times_s: list[float]) -> dict[str, Any]:
-    p50, p99 = np.quantile(np.array(times_s) * 1e6, [0.5, 0.99])
-    return {"p50_us": round(float(p50), 1), "p99_us": round(float(p99), 1), "runs": len(times_s)}
+def _need(package: str, purpose: str) -> None:
+    if importlib.util.find_spec(package) is None:
+        raise LeftOut(f"{package} is not installed: {purpose}")
 
 
 def _without_cublas() -> None:
@@ -287,20 +246,31 @@ def _without_cublas() -> None:
     trt_build._config = own_kernels
 
 
-def _short(result: object) -> str:
-    return str(result["failed"]) if isinstance(result, dict) and "failed" in result else "ok"
+def _short(result: dict[str, Any]) -> str:
+    return next(
+        (f"{word.replace('_', ' ')}: {result[word]}" for word in ("failed", "left_out") if word in result), "ok"
+    )
 
 
 def _markdown(results: dict[str, Any]) -> Iterator[str]:
-    yield "# What ran on a GPU\n"
+    yield "# What ran on a GPU\n\n| stage | seconds | outcome |\n|---|---|---|"
     for name, result in results.items():
-        yield f"## {name}\n\n```json\n{json.dumps(result, indent=1, default=str)}\n```\n"
+        yield f"| {name} | {result.get('seconds', '')} | {_short(result)} |"
+    for name, result in results.items():
+        yield f"\n## {name}\n\n```json\n{json.dumps(result, indent=1, default=str)}\n```"
 
 
 def _options(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", help="a bundle's name or folder")
-    parser.add_argument("--out", type=Path, required=True, help="folder for the results and the plans")
+    parser.add_argument("--out", type=Path, required=True, help="folder for the results")
+    parser.add_argument(
+        "--plans", type=Path, default=Path(tempfile.gettempdir()) / "vidpipe_gpu_proof", help="their place"
+    )
+    parser.add_argument(
+        "--only", nargs="+", metavar="STAGE", help="these stages: machine, build, graphs, pipeline, ..."
+    )
+    parser.add_argument("--minutes", type=float, default=8.0, help="no stage begins later than this")
     parser.add_argument("--batch", type=int, default=32, help="most pictures in one batch")
     parser.add_argument("--cameras", type=int, default=64, help="most cameras at once")
     parser.add_argument("--steps", type=int, default=10_000, help="of the longest camera")

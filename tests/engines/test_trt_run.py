@@ -295,6 +295,52 @@ def test_a_plan_that_does_not_load_says_what_to_do_and_is_forgotten(
     assert not list(trt_cache.plans_folder().glob("*.plan"))
 
 
+def test_a_gpu_that_this_tensorrt_will_never_run_on_is_not_answered_with_another_build() -> None:
+    key = trt_cache.PlanKey("0", "tiny.onnx", "tensorrt_rtx", "1.7", "NVIDIA H100", (9, 0), "f32", (1,))
+    error = trt_cache.misfit(
+        key, "TensorRT-RTX does not support this compute capability, so the engine cannot be rebuilt"
+    )
+    assert "install the full TensorRT (pip install 'vidpipe[tensorrt]'), or take another back end" in str(error)
+    assert "vidpipe build" not in str(error)
+
+
+def test_a_runtime_that_does_not_start_says_what_to_do(
+    machine: fake_gpu.Machine, graphs: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def nothing(logger: object) -> None:
+        logger.log(1, "CUDA driver version is insufficient for CUDA runtime version")  # type: ignore[attr-defined]
+        raise TypeError("pybind11::init(): factory function returned nullptr")
+
+    monkeypatch.setattr(sys.modules["tensorrt"], "Runtime", nothing)
+    with pytest.raises(BackendError, match=r"10\.99\.0 does not start on Fake GPU \(CUDA .*\): update the NVIDIA"):
+        open_engines(graphs.encoder(), "tensorrt", [OPTIONS])
+
+
+def test_memory_that_tensorrt_does_not_take_is_an_error(
+    machine: fake_gpu.Machine, graphs: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fake_gpu.IExecutionContext, "set_tensor_address", lambda *_: False)
+    (engine,) = open_engines(graphs.encoder(), "tensorrt", [OPTIONS]).engines
+    with pytest.raises(BackendError, match=r"tiny\.onnx: TensorRT does not take the memory of frames"):
+        engine.run({"frames": pictures(1)})
+
+
+def test_pictures_go_up_while_the_batch_before_still_runs(machine: fake_gpu.Machine, tiny: Bundle) -> None:
+    """Each request has a stream, so the second one is through while nobody has waited for the first."""
+    with Encoder.open(tiny, "tensorrt", max_batch=4) as encoder:
+        for request in (0, 1):
+            encoder.frames(request)[:4] = pictures(4, request)
+        machine.copied.clear()
+        for request in (0, 1):
+            encoder.start(request, 4)  # queues, and waits for nothing
+        assert machine.copied == []
+        second = encoder.wait(1)
+        assert machine.copied == [("up", pictures(4).nbytes)]
+        encoder.wait(0)
+        assert machine.copied == [("up", pictures(4).nbytes)] * 2
+        np.testing.assert_allclose(np.asarray(second), expected(tiny, pictures(4, 1)), atol=1e-6)
+
+
 def test_a_cache_that_cannot_be_written_costs_a_warning(
     machine: fake_gpu.Machine,
     graphs: object,
