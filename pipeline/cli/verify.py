@@ -80,6 +80,10 @@ def _table(backend: str, checks: list[Check]) -> Table:
 
 
 def _mark(check: Check) -> str:
+    from engines.engine import FULL_PRECISION
+
+    if check.passed and check.against == FULL_PRECISION:
+        return "close"
     if check.passed:
         return "differs" if check.must_differ else "equal"
     return f"FAILED {check.note}".rstrip()

@@ -107,6 +107,18 @@ def test_a_plan_is_built_kept_and_used(monkeypatch: pytest.MonkeyPatch, tiny: Bu
         assert len(machine.builds) == built
 
 
+def test_a_gpu_is_timed_in_each_precision_too(monkeypatch: pytest.MonkeyPatch, tiny: Bundle) -> None:
+    monkeypatch.setitem(BACKENDS, "tensorrt", replace(BACKENDS["tensorrt"], may_crash=False))
+    for _ in fake_gpu.install(monkeypatch):
+        report = build(tiny, steps=30)
+        assert report.choice is not None
+        assert (report.backend, report.choice.requests) == ("tensorrt", 2)
+        assert [each.real_precision for each in report.choice.candidates] == ["f32", "f16"]
+        assert all(each.frame_ms for each in report.choice.candidates)
+        with Encoder.open(tiny, precision="auto") as encoder:
+            assert (encoder.backend, encoder.precision) == ("tensorrt", report.choice.precision)
+
+
 @pytest.fixture
 def lowered(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Backend]:
     """`lowered(i8=1.0, bf16=2.0)`: a back end with these precisions, which take so many ms where f32 takes 4."""
