@@ -2,8 +2,9 @@
 
     python tools/bench_cameras.py --cameras 8 --seconds 300
 
-The cameras are `vidpipe fakecam` serving the video of `vidpipe bench` at 15 frames/s in a process of its own; its CPU time
-is shown apart. Latency is from `grab()` in the capture process to `receive()` in this subscriber, on one machine's clock.
+The cameras are `vidpipe fakecam` serving the video of `vidpipe bench` at 15 frames/s in a process of its own; its CPU
+time is shown apart. Latency is from `grab()` in the capture process to `receive()` in this subscriber, on one machine's
+clock.
 """
 
 from __future__ import annotations

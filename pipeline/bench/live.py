@@ -12,12 +12,14 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import psutil
 import yaml
 
 from engines.errors import SourceError
 
+_LEAVE_S = 20.0
 VIDPIPE = (sys.executable, "-c", "from pipeline.cli.main import main; main()")
 
 
@@ -55,7 +57,7 @@ def fake_cameras(*arguments: object) -> Iterator[FakeCameras]:
             urls = [camera["url"] for camera in json.loads(line)["cameras"]]
             yield FakeCameras(urls, psutil.Process(process.pid))
         finally:
-            process.send_signal(signal.SIGTERM)
+            _end(process, signal.SIGTERM)
 
 
 @contextmanager
@@ -86,4 +88,13 @@ def live_run(
             try:
                 yield LiveRun(address, psutil.Process(process.pid), lambda: process.poll() is None)
             finally:
-                process.send_signal(signal.SIGINT)
+                _end(process, signal.SIGINT)
+
+
+def _end(process: subprocess.Popen[Any], number: signal.Signals) -> None:
+    """Ask it to leave; after a while make it leave."""
+    process.send_signal(number)
+    try:
+        process.wait(_LEAVE_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
