@@ -47,8 +47,7 @@ class InferenceLoop:
                 self._report()
             self._move()
         for runner in self._runners:
-            while runner.in_flight:
-                self._send(runner.collect(wait=True))
+            self._send(runner.finish())
         self._report()
 
     def _move(self) -> None:

@@ -53,6 +53,7 @@ class ModelRunner:
         self._wake = wake
         self.wakes = encoder.listen(self._finished)
         self.processed = dict.fromkeys(self._rows, 0)
+        self._stopping = False
 
     def _finished(self, request: int) -> None:
         self._ended.add(request)
@@ -70,7 +71,7 @@ class ModelRunner:
     def submit(self) -> bool:
         """Start what is ready as long as a request is free; True when something was started."""
         started = False
-        while self._free and (cameras := self._batcher.next(len(self._free))):
+        while self._free and not self._stopping and (cameras := self._batcher.next(len(self._free))):
             request = self._free.popleft()
             frames = tuple(self._load(request, row, camera) for row, camera in enumerate(cameras))
             self._ended.discard(request)
@@ -104,6 +105,12 @@ class ModelRunner:
             yield from self._step(flight)
             if self._encoder.lends_features:
                 self._free.append(flight.request)
+
+    def finish(self) -> Iterator[Prediction | Event]:
+        """Fetch and step what is in flight, and start nothing more: an overloaded pipeline always has more to start."""
+        self._stopping = True
+        while self._flights:
+            yield from self.collect(wait=True)
 
     def _is_encoded(self, flight: _Flight) -> bool:
         return flight.request in self._ended or (not self.wakes and self._encoder.done(flight.request))
