@@ -18,6 +18,7 @@ from pipeline.stream.subscriber import Subscriber
 
 _CALM_S = 3.0
 _CALM_LIMIT_S = 30.0
+_HOPELESS, _HOPE_S = 0.05, 10.0  # so many drops after so long: it will not become calm
 _SHORT = 1 / 3  # of the trial, where it has failed already
 _BEAT_S = 1.2  # long enough to hear the heartbeat of every camera
 _P99_LIMIT_MS = 200.0
@@ -133,16 +134,26 @@ def _wait_for_all(subscriber: Subscriber, run: LiveRun, cameras: int) -> int:
 
 def _wait_for_calm(subscriber: Subscriber) -> bool:
     """Three seconds without a drop: starting so many processes at once is a load of its own."""
-    calm_since_s = time.monotonic()
-    deadline_s = calm_since_s + _CALM_LIMIT_S
-    dropped: dict[str, int] = {}
-    while (now_s := time.monotonic()) < deadline_s:
+    started_s = calm_since_s = time.monotonic()
+    before: dict[str, Status] = {}
+    while (now_s := time.monotonic()) < started_s + _CALM_LIMIT_S:
         if now_s - calm_since_s >= _CALM_S:
             return True
-        for camera, status in _last_statuses(_listen(subscriber, _BEAT_S)).items():
-            if dropped.get(camera) != (lost := _dropped(status.counts)):
-                dropped[camera], calm_since_s = lost, time.monotonic()
+        last = _last_statuses(_listen(subscriber, _BEAT_S))
+        share = drop_share(before, last)
+        if share > 0:
+            calm_since_s = time.monotonic()
+        if share > _HOPELESS and now_s - started_s > _HOPE_S:
+            return False
+        before |= last
     return False
+
+
+def drop_share(before: dict[str, Status], last: dict[str, Status]) -> float:
+    """Frames dropped over frames due between two heartbeats of each camera."""
+    pairs = [(before[camera].counts, status.counts) for camera, status in last.items() if camera in before]
+    due = sum(new.due - old.due for old, new in pairs)
+    return sum(_dropped(new) - _dropped(old) for old, new in pairs) / max(due, 1)
 
 
 def _listen(subscriber: Subscriber, seconds: float) -> Heard:

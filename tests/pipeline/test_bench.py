@@ -12,10 +12,10 @@ from processes import vidpipe
 from pipeline.bench.capacity import at_capacity, capacity, search
 from pipeline.bench.decoding import DecodeCost
 from pipeline.bench.limits import EncoderCost, Limits, StepCost, mean_limits
-from pipeline.bench.load import Delays, Load, delays_of, holds
+from pipeline.bench.load import Delays, Load, delays_of, drop_share, holds
 from pipeline.bench.report import rate_report
 from pipeline.bench.usage import Cores, CpuReading, Memory, cores_between
-from pipeline.stream.messages import ClipSpan, ModelInfo, Prediction, StateInfo, Status
+from pipeline.stream.messages import ClipSpan, Counts, ModelInfo, Prediction, StateInfo, Status
 
 LIMITS = Limits(
     cores=2,
@@ -194,6 +194,21 @@ def test_delays_are_told_from_grab_to_publisher_and_to_subscriber():
     assert found.p99_ms == pytest.approx(10.98)
     assert found.stages_ms == {"capture": 1.0, "total": 6.0}
     assert delays_of([]) is None
+
+
+def test_the_share_of_drops_counts_only_what_is_new():
+    def status(camera: str, **counts: int) -> Status:
+        return Status(camera=camera, epoch=1, seq=0, state="running", counts=Counts(**counts))
+
+    before = {"a": status("a", due=100, thinned=50), "b": status("b", due=100)}
+    last = {
+        "a": status("a", due=110, thinned=51, overrun=1),
+        "b": status("b", due=110),
+        "c": status("c", due=9, thinned=9),
+    }
+    assert drop_share(before, last) == pytest.approx(2 / 20)
+    assert drop_share(before, before) == 0
+    assert drop_share({}, last) == 0
 
 
 def test_a_video_that_the_fake_cameras_cannot_send_is_refused(tmp_path):
