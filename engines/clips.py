@@ -49,6 +49,11 @@ def sampling_cell(media_time_s: float, rate_hz: float) -> int:
     return math.floor((media_time_s + _TOLERANCE_S) * rate_hz + 1e-9)
 
 
+def cell_start(cell: int, rate_hz: float) -> float:
+    """The least media time in seconds that `sampling_cell` puts into `cell`."""
+    return (cell - 1e-9) / rate_hz - _TOLERANCE_S
+
+
 class ClipClock:
     """Cuts one session into clips `[origin + k * stride_s, origin + k * stride_s + length_s)` by media time.
 

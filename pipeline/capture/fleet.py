@@ -8,6 +8,7 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from pipeline.capture.protocol import NOBODY, pack_token, unpack_tokens
 from pipeline.capture.supervisor import CameraSupervisor
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 
 _PIPE_BYTES = 65536
+_WAKE = pack_token(NOBODY)
 _GRACE_S = 1.0  # for all processes together: one that hangs in C code does not hear the signal
 
 
@@ -28,7 +30,9 @@ class Fleet:
         self._selector = selectors.DefaultSelector()
         self._watched: dict[str, tuple[int, int]] = {}
         self._wake_in, self._wake_out = os.pipe()
-        self.cameras = {plan.name: CameraSupervisor(plan, self._wake_out) for plan in plans}
+        self.cameras = {plan.name: CameraSupervisor(plan, self._wake_out, k) for k, plan in enumerate(plans)}
+        self._by_token = list(self.cameras.values())
+        self.arrived: list[CameraSupervisor] = []  # since the last `wait`, in order; one entry a frame
         os.set_blocking(self._wake_in, False)
         os.set_blocking(self._wake_out, False)
         self._selector.register(self._wake_in, selectors.EVENT_READ, None)
@@ -38,7 +42,7 @@ class Fleet:
         """End a `wait` at once; from any thread or signal handler."""
         if self._wake_out >= 0:
             with suppress(BlockingIOError):  # a full pipe wakes as well
-                os.write(self._wake_out, b"!")
+                os.write(self._wake_out, _WAKE)
 
     @property
     def over(self) -> bool:
@@ -48,15 +52,18 @@ class Fleet:
     def wait(self, timeout_s: float) -> bool:
         """Wait at most `timeout_s` for a frame or news of any camera, and let the supervisors work.
 
+        Frames are in `arrived` then; where very many wait, some may be missing there, but never in the rings.
         True where the state of a camera may have changed; a frame changes none.
         """
         now_s = time.monotonic()
         changed = self._tick(now_s)
         heard = False
+        self.arrived = []
         limit_s = min(timeout_s, max(0.0, self._next_tick_s - now_s))
         for key, _ in self._selector.select(limit_s):
             if key.data is None:
-                os.read(self._wake_in, _PIPE_BYTES)
+                tokens = unpack_tokens(os.read(self._wake_in, _PIPE_BYTES))
+                self.arrived = [self._by_token[token] for token in tokens if token != NOBODY]
             else:
                 self.cameras[key.data].listen(time.monotonic())
                 heard = True

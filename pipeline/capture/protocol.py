@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Literal
 
 import msgspec
@@ -18,12 +19,14 @@ class Order(msgspec.Struct, frozen=True):
     ring_fd: int
     log_fd: int
     wake_fd: int
+    token: int  # what is written to `wake_fd` for each frame, see `pack_token`
     slots: int
     height: int
     width: int
     rate_hz: float
     open_timeout_ms: int
     read_timeout_ms: int
+    patient: bool = False  # frames wait for a moment when nobody reads: with TCP they do, with UDP and devices not
     crop: tuple[float, float, float, float] | None = None  # x, y, width, height as fractions of the picture
     resume_media_ns: int | None = None  # the camera's media clock at `resume_monotonic_ns`
     resume_monotonic_ns: int = 0
@@ -44,7 +47,7 @@ class Opened(msgspec.Struct, frozen=True, tag="opened"):
 
 
 class Running(msgspec.Struct, frozen=True, tag="running"):
-    """The first frame lies in the ring. From then on a byte in the pipe `wake_fd` tells of each."""
+    """The first frame lies in the ring. From then on its token in the pipe `wake_fd` tells of each."""
 
 
 class Resized(msgspec.Struct, frozen=True, tag="resized"):
@@ -66,6 +69,20 @@ class Ended(msgspec.Struct, frozen=True, tag="ended"):
 
 
 Notice = Opened | Running | Resized | Ended
+
+NOBODY = 0xFFFF
+"""The token of a wake-up that is not about a frame."""
+
+
+def pack_token(token: int) -> bytes:
+    """Two bytes for the wake pipe, which all cameras share: as few come through in one piece."""
+    return token.to_bytes(2, sys.byteorder)
+
+
+def unpack_tokens(data: bytes) -> list[int]:
+    """The tokens in what was read from the wake pipe."""
+    return memoryview(data).cast("H").tolist()
+
 
 _encoder = msgspec.msgpack.Encoder()
 _order_decoder: msgspec.msgpack.Decoder[Order] = msgspec.msgpack.Decoder(Order)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from engines.clips import sampling_cell
+from engines.clips import cell_start, sampling_cell
 
 _LEAST_PATIENCE_S = 0.1
 _PATIENCE_STRIDES = 1.25
@@ -41,6 +41,10 @@ class Sampler:
             return False
         self._cell = cell
         return True
+
+    def next_due_ns(self) -> int:
+        """Media time from which on a frame falls into a new cell; 0 before the first."""
+        return 0 if self._cell is None else round(cell_start(self._cell + 1, self._rate_hz) * 1e9)
 
     def keep(self, lag_ns: int) -> bool:
         """Whether the due frame is kept, given how long the oldest frame has waited; call once per due frame."""

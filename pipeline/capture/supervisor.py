@@ -53,15 +53,21 @@ class CapturePlan:
     slots: int = 16
 
 
+def _is_patient(plan: CapturePlan) -> bool:
+    kind = plan.source.kind.value
+    return kind == "http" or (kind == "rtsp" and plan.transport == "tcp")
+
+
 class CameraSupervisor:
     """Starts, watches and restarts the capture process of one camera. Never blocks; `tick` is its clock.
 
-    Each frame in the ring is told by a byte in the pipe `wake_fd`.
+    Each frame in the ring is told by `token` in the pipe `wake_fd`.
     """
 
-    def __init__(self, plan: CapturePlan, wake_fd: int) -> None:
+    def __init__(self, plan: CapturePlan, wake_fd: int, token: int = 0) -> None:
         self.plan = plan
         self._wake_fd = wake_fd
+        self._token = token
         self.ring = RollingBuffer.create(plan.slots, plan.height, plan.width)
         self.state = CameraState.CONNECTING
         self.detail = ""
@@ -133,12 +139,14 @@ class CameraSupervisor:
             ring_fd=-1,
             log_fd=-1,
             wake_fd=-1,
+            token=self._token,
             slots=plan.slots,
             height=plan.height,
             width=plan.width,
             rate_hz=plan.rate_hz,
             open_timeout_ms=round(plan.open_timeout_s * 1e3),
             read_timeout_ms=round(plan.stall_s * 1e3),
+            patient=_is_patient(plan),
             crop=plan.crop,
             resume_media_ns=last[0] if last else None,
             resume_monotonic_ns=last[1] if last else 0,

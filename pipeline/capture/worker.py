@@ -17,7 +17,8 @@ from engines.shrink import shrink
 from pipeline.capture.clock import MediaClock, Tick
 from pipeline.capture.decoder_log import NO_NEWS, DecoderLog, write_through
 from pipeline.capture.frames import FrameSource, open_source
-from pipeline.capture.protocol import Ended, Opened, Resized, Running, decode_order, encode
+from pipeline.capture.protocol import Ended, Opened, Resized, Running, decode_order, encode, pack_token
+from pipeline.capture.rest import Rest
 from pipeline.capture.ring import FrameFlag, FrameHeader, Picture, RollingBuffer
 from pipeline.capture.sampler import Sampler
 
@@ -72,6 +73,7 @@ class Capture:
         self._flags = _CONNECTED
         self._dropped = 0
         self._told = False
+        self._token = pack_token(order.token)
         self._grabbed = 0
         self._size: tuple[int, int] | None = None
         self._good_ns = 0
@@ -97,6 +99,7 @@ class Capture:
             self._flags |= FrameFlag.RESIZED
         self._size = self._log.read().size
         clock, sampler = self._clock(source), Sampler(self._order.rate_hz, thin=self._live)
+        rest = Rest() if self._live and self._order.patient else None
         self._good_ns, stall_ns = time.monotonic_ns(), self._stall_ns()
         while True:
             before_ns = time.monotonic_ns()
@@ -108,7 +111,12 @@ class Capture:
             self._heed_decoder()
             if ok:
                 self._good_ns = arrival_ns
-                self._take(source, clock.tick(source.position_ms(), arrival_ns), sampler, arrival_ns)
+                tick = clock.tick(source.position_ms(), arrival_ns)
+                self._take(source, tick, sampler, arrival_ns)
+                if rest is not None:
+                    rest_s = rest.after(tick.media_ns, arrival_ns, arrival_ns - before_ns, sampler.next_due_ns())
+                    if (left_s := rest_s - (time.monotonic_ns() - arrival_ns) / 1e9) > 0:
+                        time.sleep(left_s)
             elif not self._live:
                 return self._end_of_file(source)
             elif arrival_ns - self._good_ns > _PATIENCE_NS:
@@ -166,7 +174,7 @@ class Capture:
             self._tell(Running())
             self._told = True
         with suppress(BlockingIOError):  # a full pipe wakes as well
-            os.write(self._order.wake_fd, b"!")
+            os.write(self._order.wake_fd, self._token)
 
     def _admit(self, sampler: Sampler) -> bool:
         kept = sampler.keep(self._ring.lag_ns(time.monotonic_ns()))

@@ -43,6 +43,8 @@ class InferenceLoop:
         while not stop() and not self._finished():
             # a frame, an encoded batch, a camera's news or a signal ends the wait
             changed = self._fleet.wait(0.0 if self._must_ask() else self._rest_s())
+            for camera in self._fleet.arrived:
+                self._runner_of[camera.plan.name].add([camera])
             if changed or not self._rest_s():
                 self._report()
             self._move()
@@ -91,6 +93,8 @@ class InferenceLoop:
         due = now_s >= self._heartbeat_s
         if due:
             self._heartbeat_s = now_s + _HEARTBEAT_S
+            for runner in self._runners:
+                runner.look()
         self._over = self._fleet.over
         for camera in self._fleet.cameras.values():
             if camera.over and camera.plan.name not in self._ended:

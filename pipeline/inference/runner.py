@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import msgspec
@@ -15,7 +15,8 @@ from engines.encoder import Encoder
 from engines.temporal import Temporal
 from pipeline.capture.ring import FrameHeader
 from pipeline.capture.supervisor import CameraSupervisor
-from pipeline.inference.batcher import make_batcher
+from pipeline.inference.batch_size import best_batch
+from pipeline.inference.batcher import any_live, make_batcher
 from pipeline.inference.session import CameraMemory, StepInput
 from pipeline.stream.messages import Event, Prediction
 
@@ -46,7 +47,8 @@ class ModelRunner:
         self._temporal = temporal
         self._memories = memories
         self._rows = {camera.plan.name: temporal.pool.acquire(camera.plan.name) for camera in cameras}
-        self._batcher = make_batcher(cameras, encoder.fit)
+        most = best_batch(encoder) if any_live(cameras) else encoder.max_batch
+        self._batcher = make_batcher(cameras, lambda count: encoder.fit(min(count, most)))
         self._free = deque(range(encoder.requests))
         self._flights: deque[_Flight] = deque()
         self._ended: set[int] = set()  # requests that the back end called finished, from a thread of its own
@@ -68,17 +70,22 @@ class ModelRunner:
         """Frames of one camera that are taken and not stepped yet."""
         return sum(1 for flight in self._flights for each, _ in flight.frames if each.plan.name == camera)
 
-    def submit(self) -> bool:
-        """Start what is ready as long as a request is free; True when something was started."""
-        started = False
+    def add(self, arrived: Iterable[CameraSupervisor]) -> None:
+        """Frames of these cameras of its own have come."""
+        self._batcher.add(arrived)
+
+    def look(self) -> None:
+        """Look for frames that nobody told of."""
+        self._batcher.look()
+
+    def submit(self) -> None:
+        """Start what is ready as long as a request is free."""
         while self._free and not self._stopping and (cameras := self._batcher.next(len(self._free))):
             request = self._free.popleft()
             frames = tuple(self._load(request, row, camera) for row, camera in enumerate(cameras))
             self._ended.discard(request)
             self._flights.append(_Flight(request, frames, time.monotonic_ns()))
             self._encoder.start(request, len(frames))
-            started = True
-        return started
 
     def _load(self, request: int, row: int, camera: CameraSupervisor) -> tuple[CameraSupervisor, FrameHeader]:
         header = camera.ring.peek()

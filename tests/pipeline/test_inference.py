@@ -30,6 +30,10 @@ class Supervised:
     over: bool = False
     ring: SimpleNamespace = field(default_factory=lambda: SimpleNamespace(backlog=0))
 
+    @property
+    def plan(self) -> SimpleNamespace:
+        return SimpleNamespace(name=self.name)
+
 
 def up_to(most: int):
     """The `fit` of an encoder that runs any batch up to `most`."""
@@ -40,33 +44,58 @@ def names(cameras) -> str:
     return "".join(camera.name for camera in cameras)
 
 
-def test_a_live_batch_takes_who_is_ready_and_waits_for_nobody():
+def come(batcher: LiveBatcher, *cameras: Supervised) -> None:
+    for camera in cameras:
+        camera.ring.backlog += 1
+    batcher.add(cameras)
+
+
+def take(batcher: LiveBatcher, free: int = 1) -> str:
+    chosen = batcher.next(free)
+    for camera in chosen:
+        camera.ring.backlog -= 1
+    return names(chosen)
+
+
+def test_a_live_batch_takes_who_came_first_and_waits_for_nobody():
     a, b, c = (Supervised(name) for name in "abc")
     batcher = LiveBatcher([a, b, c], up_to(8))
-    assert batcher.next() == []
-    a.ring.backlog, c.ring.backlog = 3, 1
-    assert names(batcher.next()) == "ac", "one frame of each, however many wait"
+    assert take(batcher) == ""
+    come(batcher, c, a, a, a)
+    assert [take(batcher) for _ in range(4)] == ["ca", "a", "a", ""], "one frame of each, however many wait"
 
 
-def test_a_full_batch_goes_on_with_those_that_were_left_out():
+def test_a_full_batch_leaves_the_others_their_places():
     cameras = [Supervised(name) for name in "abcde"]
-    for camera in cameras:
-        camera.ring.backlog = 9
     batcher = LiveBatcher(cameras, up_to(2))
-    assert [names(batcher.next()) for _ in range(5)] == ["ab", "cd", "ea", "bc", "de"]
+    come(batcher, *cameras, *cameras)
+    assert [take(batcher) for _ in range(6)] == ["ab", "cd", "ea", "bc", "de", ""]
 
 
 def test_what_is_ready_is_shared_between_the_requests_that_are_free():
     cameras = [Supervised(name) for name in "abcde"]
-    for camera in cameras:
-        camera.ring.backlog = 1
     batcher = LiveBatcher(cameras, lambda count: max(size for size in (1, 2, 4) if size <= count))
-    batches = []
-    for free in (2, 1, 1):
-        batches.append(names(chosen := batcher.next(free)))
-        for camera in chosen:
-            camera.ring.backlog = 0
+    come(batcher, *cameras)
+    batches = [take(batcher, free) for free in (2, 1, 1)]
     assert batches == ["ab", "cd", "e"], "3 of 5 do not fill a compiled batch: 2 now, 2 next, then the last"
+
+
+def test_frames_that_nobody_told_of_are_found():
+    a, b = (Supervised(name) for name in "ab")
+    batcher = LiveBatcher([a, b], up_to(8))
+    come(batcher, b)
+    a.ring.backlog, b.ring.backlog = 1, 2
+    batcher.look()
+    batcher.look()
+    assert [take(batcher) for _ in range(3)] == ["ba", "b", ""]
+
+
+def test_word_of_a_frame_that_is_gone_is_forgotten():
+    a = Supervised("a")
+    batcher = LiveBatcher([a], up_to(8))
+    batcher.add([a, a])
+    a.ring.backlog = 1
+    assert [take(batcher) for _ in range(2)] == ["a", ""]
 
 
 def test_files_walk_in_step_whatever_comes_first():

@@ -1,0 +1,66 @@
+"""Sleeping between due frames: long enough to matter, short enough to see the due frame come."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from pipeline.capture.rest import Rest
+from pipeline.capture.sampler import Sampler
+
+DECODING_NS = 400_000
+
+
+def play(
+    rate_hz: float, *, fps: float = 25.0, jitter_s: float = 0.0, frames: int = 2000, stall_at: int | None = None
+) -> tuple[int, list[float]]:
+    """A camera's frames through a simulated clock: how often the process woke, and how late it saw each due frame."""
+    rng = random.Random(1)
+    rest, sampler = Rest(), Sampler(rate_hz, thin=False)
+    now_ns, wakes, late_s = 0.0, 0, []
+    for index in range(frames):
+        media_ns = round(index / fps * 1e9)
+        pause_s = 1.0 if stall_at is not None and index >= stall_at else 0.0
+        comes_ns = media_ns + (rng.uniform(0, jitter_s) + pause_s) * 1e9
+        before_ns = now_ns
+        if now_ns < comes_ns:
+            wakes, now_ns = wakes + 1, comes_ns
+        now_ns += DECODING_NS
+        if sampler.due(media_ns):
+            late_s.append((now_ns - DECODING_NS - comes_ns) / 1e9)
+        seconds = rest.after(media_ns, round(now_ns), round(now_ns - before_ns), sampler.next_due_ns())
+        if seconds > 0:
+            now_ns, wakes = now_ns + seconds * 1e9, wakes + 1
+    return wakes, late_s
+
+
+@pytest.mark.parametrize("jitter_s", [0.0, 0.004])
+def test_a_steady_camera_wakes_twice_for_a_due_frame_and_sees_it_come(jitter_s):
+    wakes, late_s = play(8.0, jitter_s=jitter_s)
+    assert len(late_s) == 640
+    assert wakes <= 2.1 * len(late_s), "once near the frame, once with it, instead of for each of three frames"
+    assert sorted(late_s)[int(0.9 * len(late_s))] < 0.001
+    assert max(late_s) <= jitter_s + 0.001
+
+
+def test_slow_sampling_saves_most():
+    wakes, late_s = play(1.0)
+    assert wakes < 10.5 * len(late_s), "25 frames in naps of a quarter of a second at most"
+    assert max(late_s) < 0.001
+
+
+def test_a_camera_out_of_rhythm_is_watched_closely():
+    _, late_s = play(8.0, jitter_s=0.035)
+    assert sorted(late_s)[int(0.9 * len(late_s))] < 0.01
+    assert max(late_s) < 0.04
+
+
+def test_where_every_frame_is_due_nobody_sleeps():
+    wakes, late_s = play(25.0)
+    assert (wakes, len(late_s)) == (1999, 2000), "once a frame, but for the first, which is there"
+
+
+def test_after_a_stall_the_rhythm_is_found_again():
+    _, late_s = play(8.0, stall_at=1000)
+    assert max(late_s[-200:]) < 0.001
