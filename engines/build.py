@@ -76,7 +76,7 @@ def build(
     start_s = time.monotonic()
     with ExitStack() as stack:
         encoder = stack.enter_context(Encoder.open(bundle, backend, max_batch=max_batch, precision=named))
-        temporal = stack.enter_context(Temporal.open(bundle, encoder.backend, capacity=cameras))
+        temporal = stack.enter_context(Temporal.open(bundle, encoder.backend, capacity=cameras, max_batch=max_batch))
         compiled_s = time.monotonic() - start_s
         name, version, device, why = encoder.backend, encoder.version, encoder.device, encoder.why
         real_precision = encoder.precision

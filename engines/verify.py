@@ -98,7 +98,7 @@ def verify(
         progress(f"encoder on {name}")
         checks += _encoder_checks(bundle, name, images, yardstick, golden, max_batch=max_batch)
         progress(f"step on {name}")
-        checks += _step_checks(bundle, name, traffic, yardstick, golden, capacity=capacity)
+        checks += _step_checks(bundle, name, traffic, yardstick, golden, max_batch=max_batch, capacity=capacity)
     low_checks, not_here = _precision_checks(bundle, lower, progress)
     checks += low_checks
     return VerifyReport(
@@ -149,10 +149,19 @@ def _encoder_checks(
 
 
 def _step_checks(
-    bundle: Bundle, name: str, traffic: Arrivals, yardstick: _Yardstick, golden: Golden | None, *, capacity: int
+    bundle: Bundle,
+    name: str,
+    traffic: Arrivals,
+    yardstick: _Yardstick,
+    golden: Golden | None,
+    *,
+    max_batch: int,
+    capacity: int,
 ) -> Iterator[Check]:
     manifest = bundle.manifest
-    with Temporal.open(bundle, name, capacity=max(capacity, len(traffic.streams))) as temporal:
+    cameras = len(traffic.streams)
+    # compiled for a fixed batch, as `vidpipe run` does it
+    with Temporal.open(bundle, name, capacity=max(capacity, cameras), max_batch=max(max_batch, cameras)) as temporal:
         run, close = _bare_step(bundle, name)
         alone = [run_alone(run, manifest, stream) for stream in traffic.streams]
         if yardstick.name != name:
