@@ -52,11 +52,14 @@ def test_an_overloaded_runner_finishes():
     answers = SimpleNamespace(prob=np.ones((1, 1)), ok=np.ones(1, bool))
     temporal = SimpleNamespace(pool=SimpleNamespace(acquire=lambda _: 0), step=lambda *_: answers)
     memory = SimpleNamespace(advance=lambda _: (StepInput(0.1, True), []), observe=lambda *_, **__: iter(()))
-    runner = ModelRunner(InstantEncoder(), temporal, [EndlessCamera()], {"cam0": memory}, lambda: None)
-    assert runner.submit()
+    camera = EndlessCamera()
+    runner = ModelRunner(InstantEncoder(), temporal, [camera], {"cam0": memory}, lambda: None)
+    runner.add([camera] * 200)
+    runner.submit()
     in_flight = runner.in_flight
     assert in_flight
     assert list(runner.finish()) == []
     assert runner.in_flight == 0
     assert runner.processed == {"cam0": in_flight}
-    assert not runner.submit()
+    runner.submit()
+    assert runner.in_flight == 0
