@@ -63,7 +63,7 @@ class Fleet:
         for key, _ in self._selector.select(limit_s):
             if key.data is None:
                 tokens = unpack_tokens(os.read(self._wake_in, _PIPE_BYTES))
-                self.arrived = [self._by_token[token] for token in tokens if token != NOBODY]
+                self.arrived = [self._by_token[token] for token in tokens if token < len(self._by_token)]
             else:
                 self.cameras[key.data].listen(time.monotonic())
                 heard = True

@@ -38,6 +38,8 @@ class FrameFlag(IntFlag):
     """The picture size changed."""
     DAMAGED = 8
     """The decoder reported damage."""
+    REPEATS = 16
+    """The picture equals the one before it in the ring, byte for byte."""
 
 
 class FrameHeader(NamedTuple):
@@ -56,6 +58,11 @@ class FrameHeader(NamedTuple):
     dropped: int
     """Due frames that were thinned out or overran the ring since the previous frame written."""
     flags: FrameFlag
+
+    @property
+    def repeats(self) -> bool:
+        """Whether the picture equals the one before it in the ring."""
+        return bool(self.flags.value & FrameFlag.REPEATS.value)
 
 
 @dataclass(frozen=True)
@@ -115,6 +122,15 @@ class RollingBuffer:
     def slot(self) -> Picture:
         """The picture to fill next; valid while the ring is not full."""
         return self._pictures[self._words[_WRITTEN] % self.slots]
+
+    def repeats(self) -> bool:
+        """Whether the filled slot equals the picture committed before it; one row tells nearly all that differ."""
+        written = self._words[_WRITTEN]
+        if not written or self.slots == 1:
+            return False
+        new, old = self.slot(), self._pictures[(written - 1) % self.slots]
+        middle = len(new) // 2
+        return np.array_equal(new[middle], old[middle]) and np.array_equal(new, old)
 
     def commit(self, header: FrameHeader) -> None:
         """Hand the filled slot to the reader; `header.sequence` is set by the ring."""

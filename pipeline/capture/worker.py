@@ -161,6 +161,8 @@ class Capture:
             self._dropped += 1
             return
         shrink(_cropped(source.retrieve(), self._order.crop), self._ring.slot())
+        if self._ring.repeats():
+            self._flags |= FrameFlag.REPEATS
         ready_ns = time.monotonic_ns()
         captured_ns = time.time_ns() - (ready_ns - arrival_ns)
         self._ring.count("due")

@@ -13,17 +13,23 @@ from numpy.typing import NDArray
 
 from engines.encoder import Encoder
 from engines.temporal import Temporal
-from pipeline.capture.ring import FrameHeader
+from pipeline.capture.ring import FrameFlag, FrameHeader, Picture
 from pipeline.capture.supervisor import CameraSupervisor
 from pipeline.inference.batch_size import best_batch
 from pipeline.inference.batcher import any_live, make_batcher
+from pipeline.inference.last_features import LastFeatures
 from pipeline.inference.session import CameraMemory, StepInput
 from pipeline.stream.messages import Event, Prediction
+
+_NOTHING = np.zeros(0, np.float32)
 
 
 @dataclass
 class _Flight:
-    """A batch on its way: inside the encoder until it has features, then waiting for its turn to step."""
+    """A batch on its way: inside the encoder until it has features, then waiting for its turn to step.
+
+    `features` has no rows for frames that repeat the one before.
+    """
 
     request: int
     frames: tuple[tuple[CameraSupervisor, FrameHeader], ...]
@@ -52,6 +58,7 @@ class ModelRunner:
         self._free = deque(range(encoder.requests))
         self._flights: deque[_Flight] = deque()
         self._ended: set[int] = set()  # requests that the back end called finished, from a thread of its own
+        self._last = LastFeatures()
         self._wake = wake
         self.wakes = encoder.listen(self._finished)
         self.processed = dict.fromkeys(self._rows, 0)
@@ -82,17 +89,29 @@ class ModelRunner:
         """Start what is ready as long as a request is free."""
         while self._free and not self._stopping and (cameras := self._batcher.next(len(self._free))):
             request = self._free.popleft()
-            frames = tuple(self._load(request, row, camera) for row, camera in enumerate(cameras))
-            self._ended.discard(request)
-            self._flights.append(_Flight(request, frames, time.monotonic_ns()))
-            self._encoder.start(request, len(frames))
+            pictures = iter(self._encoder.frames(request))
+            frames = tuple((camera, self._load(camera, pictures)) for camera in cameras)
+            flight = _Flight(request, frames, time.monotonic_ns())
+            self._flights.append(flight)
+            if fresh := sum(not header.repeats for _, header in frames):
+                self._ended.discard(request)
+                self._encoder.start(request, fresh)
+            else:
+                flight.features, flight.encoded_ns = _NOTHING, flight.started_ns
+                self._free.append(request)
 
-    def _load(self, request: int, row: int, camera: CameraSupervisor) -> tuple[CameraSupervisor, FrameHeader]:
+    def _load(self, camera: CameraSupervisor, pictures: Iterator[Picture]) -> FrameHeader:
+        """Take the camera's oldest frame, and its picture where that is to be encoded."""
         header = camera.ring.peek()
         assert header is not None, "the batcher chose a camera without a frame"
-        camera.ring.take(self._encoder.frames(request)[row])
+        if self._encoder.lends_features and header.repeats:
+            header = header._replace(flags=header.flags & ~FrameFlag.REPEATS)
+        if header.repeats:
+            camera.ring.skip()
+        else:
+            camera.ring.take(next(pictures))
         camera.free_slot()
-        return camera, header
+        return header
 
     def collect(self, *, wait: bool = False) -> Iterator[Prediction | Event]:
         """Fetch all that is encoded, start what is ready on the requests that this frees, then step what is next.
@@ -132,8 +151,12 @@ class ModelRunner:
         names = [camera.plan.name for camera, _ in flight.frames]
         rows = [self._rows[name] for name in names]
         assert flight.features is not None
+        features = flight.features
+        if not self._encoder.lends_features:
+            headers = (header for _, header in flight.frames)
+            features = self._last.complete(zip(names, headers, strict=True), features)
         result = self._temporal.step(
-            rows, flight.features, [step.dt_s for step in inputs], [float(step.keep) for step in inputs]
+            rows, features, [step.dt_s for step in inputs], [float(step.keep) for step in inputs]
         )
         stepped_ns = time.monotonic_ns()
         for index, (name, (_, header)) in enumerate(zip(names, flight.frames, strict=True)):

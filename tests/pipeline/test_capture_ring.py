@@ -49,6 +49,30 @@ def test_the_header_survives_the_crossing():
     ring.close()
 
 
+def test_a_picture_that_repeats_the_one_before_is_noticed():
+    ring = RollingBuffer.create(2, 6, 5)
+    seen = []
+    for value, corner in ((7, 7), (7, 7), (7, 8), (7, 8), (9, 9), (9, 9)):
+        ring.slot()[:] = value
+        ring.slot()[0, 0, 0] = corner
+        seen.append(ring.repeats())
+        ring.commit(FrameHeader(0, 0, 0, 0, 0, 0, FrameFlag.REPEATS if seen[-1] else FrameFlag(0)))
+        header = ring.peek()
+        assert header is not None
+        assert header.repeats == seen[-1]
+        ring.skip()
+    assert seen == [False, True, False, True, False, True]
+    ring.close()
+
+
+def test_a_ring_of_one_slot_has_nothing_to_compare_with():
+    ring = RollingBuffer.create(1, 2, 2)
+    write(ring, 7)
+    ring.skip()
+    assert not ring.repeats()
+    ring.close()
+
+
 def test_another_process_writes_into_the_same_memory_and_leaves_no_file():
     ring = RollingBuffer.create(4, 2, 2)
     code = (

@@ -13,7 +13,9 @@ from processes import write_config
 from videos import write_video
 
 import engines
+from engines.encoder import Encoder
 from pipeline import app
+from pipeline.capture.ring import FrameHeader
 from pipeline.capture.supervisor import CameraState, CameraSupervisor
 from pipeline.config.load import load_config, select_cameras
 from pipeline.inference.batcher import FileBatcher, LiveBatcher, make_batcher
@@ -139,6 +141,35 @@ def test_every_frame_is_processed_or_accounted_for(tmp_path):
         assert counts.due == counts.processed == outcome.processed == 20 + 5 * k
         assert (counts.thinned, counts.overrun, counts.in_flight) == (0, 0, 0)
     assert [m.state for m in last.values()] == ["finished"] * 5
+
+
+def test_a_frame_that_repeats_the_one_before_is_not_encoded_again(tmp_path, monkeypatch):
+    still = write_video(tmp_path / "still.mp4", 150, still_from=60)
+    encoded = count_encoded(monkeypatch)
+    outcomes, heard = run(tmp_path, {"a": still, "b": write_video(tmp_path / "b.mp4", 150)})
+    reusing = sum(encoded)
+    monkeypatch.setattr(FrameHeader, "repeats", property(lambda _: False))
+    again, expected = run(tmp_path, {"a": still, "b": tmp_path / "b.mp4"})
+    assert [o.processed for o in outcomes] == [o.processed for o in again] == [50, 50]
+    assert sum(encoded) - reusing == 100
+    assert 70 <= reusing <= 90, "each key frame of a still picture is coded a little differently"
+    scores = [[m.scores for m in messages if isinstance(m, Prediction)] for messages in (heard, expected)]
+    assert len(scores[0]) > 10
+    for one, other in zip(*scores, strict=True):
+        assert one == pytest.approx(other, abs=1e-5)  # the encoder's batches differ
+
+
+def count_encoded(monkeypatch) -> list[int]:
+    """The sizes of all batches that any encoder is given from now on."""
+    counts: list[int] = []
+    start = Encoder.start
+
+    def counting(self, request, count):
+        counts.append(count)
+        start(self, request, count)
+
+    monkeypatch.setattr(Encoder, "start", counting)
+    return counts
 
 
 def test_two_models_run_beside_each_other(tmp_path):

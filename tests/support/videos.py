@@ -21,13 +21,21 @@ def pictures(frames: int, width: int, height: int) -> Iterator[np.ndarray]:
         yield barcode.draw(picture, number)
 
 
-def write_video(path: Path, frames: int = 60, *, width: int = 320, height: int = 240, **options: str) -> Path:
-    """An H.264 file of numbered frames at 15 frames a second; the container follows from the file's name."""
+def write_video(
+    path: Path, frames: int = 60, *, width: int = 320, height: int = 240, still_from: int | None = None, **options: str
+) -> Path:
+    """An H.264 file of numbered frames at 15 frames a second; the container follows from the file's name.
+
+    From frame `still_from` on it shows that frame.
+    """
     with av.open(str(path), "w", options=options) as container:
         stream = container.add_stream("libx264", rate=FPS, options={"preset": "ultrafast", "g": "15", "bf": "0"})
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
-        for picture in pictures(frames, width, height):
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, "bgr24")))
+        for number, picture in enumerate(pictures(frames, width, height)):
+            if still_from is None or number <= still_from:
+                shown = av.VideoFrame.from_ndarray(picture, "bgr24")
+            shown.pts = number
+            container.mux(stream.encode(shown))
         container.mux(stream.encode())
     return path
 
