@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-from collections import Counter, deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -16,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class LiveBatcher:
-    """Takes frames in the order in which they came; never waits for anyone.
+    """Takes one frame of each camera that has some, in turn; never waits for anyone.
 
     While the encoder is busy frames gather by themselves, so batches grow with the load and a lone camera pays nothing.
     What is ready is shared between the requests that are free, so that all cores work on it.
@@ -25,35 +24,26 @@ class LiveBatcher:
     def __init__(self, cameras: Sequence[CameraSupervisor], fit: Callable[[int], int]) -> None:
         self._cameras = list(cameras)
         self._fit = fit
-        self._queue: deque[CameraSupervisor] = deque()
+        self._turns: dict[str, CameraSupervisor] = {}  # who waits for its turn, the longest first
 
     def add(self, arrived: Iterable[CameraSupervisor]) -> None:
-        """Frames have come, one for each entry."""
-        self._queue.extend(arrived)
+        """Frames of these cameras have come."""
+        for camera in arrived:
+            self._turns.setdefault(camera.plan.name, camera)
 
     def look(self) -> None:
-        """Queue what lies in the rings and was not told: now and then, since word of a frame can get lost."""
-        told = Counter(camera.plan.name for camera in self._queue)
-        for camera in self._cameras:
-            self._queue.extend([camera] * (camera.ring.backlog - told[camera.plan.name]))
+        """Find frames that were not told: now and then, since word of a frame can get lost."""
+        self.add(camera for camera in self._cameras if camera.ring.backlog)
 
     def next(self, free: int = 1) -> list[CameraSupervisor]:
         """The cameras of the next batch, or none, while `free` requests (at least 1) wait for work."""
-        if not self._queue:
+        if not self._turns:
             return []
-        wanted = self._fit(-(-len(self._queue) // free))
-        chosen: dict[str, CameraSupervisor] = {}
-        again: list[CameraSupervisor] = []
-        while self._queue and len(chosen) < wanted:
-            camera = self._queue.popleft()
-            if camera.plan.name in chosen:
-                again.append(camera)
-            elif camera.ring.backlog:
-                chosen[camera.plan.name] = camera
-        batch = list(chosen.values())
-        size = self._fit(len(batch)) if batch else 0
-        self._queue.extendleft(reversed([*batch[size:], *again]))
-        return batch[:size]
+        ready = [camera for camera in self._turns.values() if camera.ring.backlog]
+        batch = ready[: self._fit(-(-len(ready) // free))] if ready else []
+        self._turns = {camera.plan.name: camera for camera in ready[len(batch) :]}
+        self.add(camera for camera in batch if camera.ring.backlog > 1)
+        return batch
 
 
 @dataclass(frozen=True)

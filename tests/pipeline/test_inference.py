@@ -67,6 +67,13 @@ def test_a_live_batch_takes_who_came_first_and_waits_for_nobody():
     assert [take(batcher) for _ in range(4)] == ["ca", "a", "a", ""], "one frame of each, however many wait"
 
 
+def test_who_has_many_frames_gets_no_more_turns_than_others():
+    a, b, c = (Supervised(name) for name in "abc")
+    batcher = LiveBatcher([a, b, c], up_to(1))
+    come(batcher, a, a, a, a, b, c, b, c)
+    assert "".join(take(batcher) for _ in range(8)) == "abcabcaa"
+
+
 def test_a_full_batch_leaves_the_others_their_places():
     cameras = [Supervised(name) for name in "abcde"]
     batcher = LiveBatcher(cameras, up_to(2))
