@@ -33,6 +33,11 @@ class MediaClock:
         self._last: tuple[int, int, int] | None = None  # raw, arrival, media
         self._repeats = 0
 
+    @property
+    def timed(self) -> bool:
+        """Whether the stream has time stamps of its own; else a frame's time is when it was read."""
+        return self._repeats < _UNTIMED_AFTER
+
     def tick(self, raw_ms: float, arrival_ns: int) -> Tick:
         """Place the next frame. `raw_ms` is the decoder's stamp in milliseconds, `arrival_ns` a monotonic time."""
         raw_ns = round(raw_ms * 1e6) if math.isfinite(raw_ms) and abs(raw_ms) < 1e15 else 0

@@ -26,7 +26,7 @@ class Order(msgspec.Struct, frozen=True):
     rate_hz: float
     open_timeout_ms: int
     read_timeout_ms: int
-    patient: bool = False  # frames wait for a moment when nobody reads: with TCP they do, with UDP and devices not
+    patient: bool = False  # frames wait for a moment when nobody reads, and have times of their own: RTSP over TCP
     crop: tuple[float, float, float, float] | None = None  # x, y, width, height as fractions of the picture
     resume_media_ns: int | None = None  # the camera's media clock at `resume_monotonic_ns`
     resume_monotonic_ns: int = 0

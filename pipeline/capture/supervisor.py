@@ -54,8 +54,7 @@ class CapturePlan:
 
 
 def _is_patient(plan: CapturePlan) -> bool:
-    kind = plan.source.kind.value
-    return kind == "http" or (kind == "rtsp" and plan.transport == "tcp")
+    return plan.source.kind.value == "rtsp" and plan.transport == "tcp"
 
 
 class CameraSupervisor:

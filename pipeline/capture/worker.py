@@ -113,7 +113,7 @@ class Capture:
                 self._good_ns = arrival_ns
                 tick = clock.tick(source.position_ms(), arrival_ns)
                 self._take(source, tick, sampler, arrival_ns)
-                if rest is not None:
+                if rest is not None and clock.timed:
                     rest_s = rest.after(tick.media_ns, arrival_ns, arrival_ns - before_ns, sampler.next_due_ns())
                     if (left_s := rest_s - (time.monotonic_ns() - arrival_ns) / 1e9) > 0:
                         time.sleep(left_s)

@@ -60,3 +60,12 @@ def test_whatever_the_decoder_says_time_never_runs_back(raws, live):
     times = [tick.media_ns for tick in run(raws, live=live)]
     assert times == sorted(times)
     assert times[0] >= 0
+
+
+def test_it_knows_whether_the_stream_has_stamps_of_its_own():
+    clock = MediaClock(live=True)
+    timed = []
+    for i, raw in enumerate([0, 0, 40, 40, 40, 40, 80]):
+        clock.tick(raw, i * 40 * MS)
+        timed.append(clock.timed)
+    assert timed == [True, True, True, True, True, False, True]

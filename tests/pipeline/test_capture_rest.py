@@ -5,9 +5,11 @@ from __future__ import annotations
 import random
 
 import pytest
+from capturing import plan
 
 from pipeline.capture.rest import Rest
 from pipeline.capture.sampler import Sampler
+from pipeline.capture.supervisor import _is_patient
 
 DECODING_NS = 400_000
 
@@ -64,3 +66,18 @@ def test_where_every_frame_is_due_nobody_sleeps():
 def test_after_a_stall_the_rhythm_is_found_again():
     _, late_s = play(8.0, stall_at=1000)
     assert max(late_s[-200:]) < 0.001
+
+
+@pytest.mark.parametrize(
+    ("source", "transport", "patient"),
+    [
+        ("rtsp://127.0.0.1/a", "tcp", True),
+        ("rtsp://127.0.0.1/a", "udp", False),
+        ("http://127.0.0.1/a.mjpg", "tcp", False),
+        ("scene://", "tcp", False),
+        ("a.mp4", "tcp", False),
+        (0, "tcp", False),
+    ],
+)
+def test_only_where_frames_wait_and_have_times_of_their_own(source, transport, patient):
+    assert _is_patient(plan("a", source, transport=transport)) is patient
