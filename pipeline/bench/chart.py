@@ -35,6 +35,7 @@ def draw(report: BenchReport, path: Path) -> None:
     for column, rate in enumerate(report.rates):
         _latency(grid[0][column], rate)
         _cores(grid[1][column], rate)
+    grid[0][0].set_ylim(*_latency_range(report))
     grid[0][0].set_ylabel("grab to subscriber, ms")
     grid[1][0].set_ylabel("cores in use")
     figure.legend(*grid[1][0].get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False)
@@ -60,13 +61,18 @@ def _latency(axes: Any, rate: RateReport) -> None:
     axes.set_yticks([k * 10**power for power in range(-1, 5) for k in (1, 2, 5)], minor=False)
     axes.set_yticks([], minor=True)
     axes.yaxis.set_major_formatter("{x:g}")
-    slowest = max((load.delays.p99_ms for load in loads if load.delays), default=_LIMIT_MS)
-    quickest = min((load.delays.p50_ms for load in loads if load.delays), default=1.0)
-    axes.set_ylim(quickest / 1.5, max(2 * _LIMIT_MS, 1.5 * slowest))
     axes.set_title(f"sampled at {rate.rate_hz:g} frames/s: efficiency {rate.efficiency:.2f}", fontsize=11)
     axes.grid(visible=True, which="major", linewidth=0.4, alpha=0.6)
     axes.legend(loc="upper left", fontsize=9)
     axes.tick_params(labelbottom=True)
+
+
+def _latency_range(report: BenchReport) -> tuple[float, float]:
+    """From below the quickest to above the slowest of all rates, which share an axis."""
+    delays = [load.delays for rate in report.rates for load in rate.every_trial if load.delays is not None]
+    quickest = min((each.p50_ms for each in delays), default=1.0)
+    slowest = max((each.p99_ms for each in delays), default=_LIMIT_MS)
+    return quickest / 1.5, max(2 * _LIMIT_MS, 1.5 * slowest)
 
 
 def _p(load: Load, name: str) -> float:
