@@ -115,8 +115,7 @@ class Capture:
                 self._take(source, tick, sampler, arrival_ns)
                 if rest is not None and clock.timed:
                     rest_s = rest.after(tick.media_ns, arrival_ns, arrival_ns - before_ns, sampler.next_due_ns())
-                    if (left_s := rest_s - (time.monotonic_ns() - arrival_ns) / 1e9) > 0:
-                        time.sleep(left_s)
+                    _sleep(rest_s, arrival_ns)
             elif not self._live:
                 return self._end_of_file(source)
             elif arrival_ns - self._good_ns > _PATIENCE_NS:
@@ -214,6 +213,13 @@ class Capture:
 
     def _tell(self, notice: Notice) -> None:
         self._link.send_bytes(encode(notice))
+
+
+def _sleep(seconds: float, since_ns: int) -> None:
+    """Sleep until so long after a monotonic time."""
+    left_s = seconds - (time.monotonic_ns() - since_ns) / 1e9
+    if left_s > 0:
+        time.sleep(left_s)
 
 
 def _cropped(picture: Picture, crop: tuple[float, float, float, float] | None) -> Picture:
