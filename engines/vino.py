@@ -101,6 +101,7 @@ class OpenVinoEngine:
         plain = [array if array.flags.c_contiguous and array.flags.writeable else array.copy() for array in arrays]
         where = tuple(fact for array in plain for fact in (_address(array), *array.shape))
         if where != self._fed[request][1]:
+            self._fed[request] = [], ()
             for index, array in enumerate(plain):
                 self._requests[request].set_input_tensor(index, ov.Tensor(array, shared_memory=True))
         self._fed[request] = plain, where

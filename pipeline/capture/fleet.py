@@ -40,9 +40,8 @@ class Fleet:
 
     def wake(self) -> None:
         """End a `wait` at once; from any thread or signal handler."""
-        if self._wake_out >= 0:
-            with suppress(BlockingIOError):  # a full pipe wakes as well
-                os.write(self._wake_out, _WAKE)
+        with suppress(OSError):  # a full pipe wakes as well, and a fleet that is gone needs no waking
+            os.write(self._wake_out, _WAKE)
 
     @property
     def over(self) -> bool:

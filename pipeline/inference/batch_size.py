@@ -9,6 +9,8 @@ import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from engines.encoder import compiled_batches
+
 if TYPE_CHECKING:
     from engines.encoder import Encoder
 
@@ -19,7 +21,7 @@ _ROUNDS = 3
 
 def best_batch(encoder: Encoder) -> int:
     """The batch size for frames that come one by one; times each compiled size three times."""
-    sizes = sorted({encoder.fit(count) for count in (1 << power for power in range(encoder.max_batch.bit_length()))})
+    sizes = sorted({encoder.fit(count) for count in compiled_batches(encoder.max_batch)})
     return smallest_good({size: min(_timed(encoder, size) for _ in range(_ROUNDS)) for size in sizes})
 
 

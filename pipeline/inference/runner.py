@@ -21,6 +21,7 @@ from pipeline.inference.last_features import LastFeatures
 from pipeline.inference.session import CameraMemory, StepInput
 from pipeline.stream.messages import Event, Prediction
 
+_FLIGHTS_A_REQUEST = 4
 _NOTHING = np.zeros(0, np.float32)
 
 
@@ -87,7 +88,11 @@ class ModelRunner:
 
     def submit(self) -> None:
         """Start what is ready as long as a request is free."""
-        while self._free and not self._stopping and (cameras := self._batcher.next(len(self._free))):
+        most = _FLIGHTS_A_REQUEST * self._encoder.requests  # repeated frames need no request and could go on for ever
+        while self._free and len(self._flights) < most and not self._stopping:
+            cameras = self._batcher.next(len(self._free))
+            if not cameras:
+                return
             request = self._free.popleft()
             pictures = iter(self._encoder.frames(request))
             frames = tuple((camera, self._load(camera, pictures)) for camera in cameras)
@@ -114,7 +119,7 @@ class ModelRunner:
         return header
 
     def collect(self, *, wait: bool = False) -> Iterator[Prediction | Event]:
-        """Fetch all that is encoded, start what is ready on the requests that this frees, then step what is next.
+        """Fetch all that is encoded, start what is ready on the requests that this frees, and step what is next.
 
         With `wait`, at least the oldest batch is fetched. Batches step in the order in which they were started.
         """
@@ -131,6 +136,7 @@ class ModelRunner:
             yield from self._step(flight)
             if self._encoder.lends_features:
                 self._free.append(flight.request)
+        self.submit()
 
     def finish(self) -> Iterator[Prediction | Event]:
         """Fetch and step what is in flight, and start nothing more: an overloaded pipeline always has more to start."""

@@ -13,13 +13,15 @@ from pipeline.inference.session import StepInput
 class EndlessCamera:
     """A camera whose ring is never empty, as in an overloaded pipeline."""
 
-    def __init__(self) -> None:
+    def __init__(self, later: FrameFlag) -> None:
         self.plan = SimpleNamespace(name="cam0", source=SimpleNamespace(live=True))
-        self.ring = RollingBuffer.create(2, 4, 4)
-        self.ring.commit(FrameHeader(0, 0, 0, 0, 0, 0, FrameFlag(0)))
+        self.ring = RollingBuffer.create(4, 4, 4)
+        self._later = later
+        for flags in (FrameFlag(0), later, later):
+            self.ring.commit(FrameHeader(0, 0, 0, 0, 0, 0, flags))
 
     def free_slot(self) -> None:
-        self.ring.commit(FrameHeader(0, 0, 0, 0, 0, 0, FrameFlag(0)))
+        self.ring.commit(FrameHeader(0, 0, 0, 0, 0, 0, self._later))
 
 
 class InstantEncoder:
@@ -48,12 +50,16 @@ class InstantEncoder:
         return np.zeros((1, 3), np.float32)
 
 
-def test_an_overloaded_runner_finishes():
+def endless(encoder: InstantEncoder, later: FrameFlag = FrameFlag(0)) -> tuple[ModelRunner, EndlessCamera]:
     answers = SimpleNamespace(prob=np.ones((1, 1)), ok=np.ones(1, bool))
     temporal = SimpleNamespace(pool=SimpleNamespace(acquire=lambda _: 0), step=lambda *_: answers)
     memory = SimpleNamespace(advance=lambda _: (StepInput(0.1, True), []), observe=lambda *_, **__: iter(()))
-    camera = EndlessCamera()
-    runner = ModelRunner(InstantEncoder(), temporal, [camera], {"cam0": memory}, lambda: None)
+    camera = EndlessCamera(later)
+    return ModelRunner(encoder, temporal, [camera], {"cam0": memory}, lambda: None), camera
+
+
+def test_an_overloaded_runner_finishes():
+    runner, camera = endless(InstantEncoder())
     runner.add([camera] * 200)
     runner.submit()
     in_flight = runner.in_flight
@@ -63,3 +69,24 @@ def test_an_overloaded_runner_finishes():
     assert runner.processed == {"cam0": in_flight}
     runner.submit()
     assert runner.in_flight == 0
+
+
+def test_a_back_end_that_lends_its_features_is_given_the_next_batch_at_once():
+    class Lending(InstantEncoder):
+        lends_features = True
+
+    runner, camera = endless(Lending())
+    runner.add([camera])
+    runner.submit()
+    for _ in range(5):
+        assert list(runner.collect(wait=True)) == []
+        assert runner.in_flight, "frames wait and requests are free: nobody would wake the loop"
+
+
+def test_frames_that_only_repeat_do_not_keep_the_runner_from_stepping():
+    runner, camera = endless(InstantEncoder(), FrameFlag.REPEATS)
+    runner.add([camera])
+    runner.submit()
+    assert runner.in_flight <= 8
+    assert list(runner.finish()) == []
+    assert 1 < runner.processed["cam0"] <= 8
