@@ -135,6 +135,7 @@ class ModelRunner:
             flight = self._flights.popleft()
             yield from self._step(flight)
             if self._encoder.lends_features:
+                flight.features = None  # else they would be copied out of the request's memory
                 self._free.append(flight.request)
         self.submit()
 
