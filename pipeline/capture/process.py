@@ -45,6 +45,10 @@ class CaptureProcess:
                 env=_environment(transport),
                 start_new_session=True,
             )
+        except OSError:
+            os.close(self._log_fd)
+            ours.close()
+            raise
         finally:
             theirs.close()
             os.close(log_out)

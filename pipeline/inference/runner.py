@@ -104,6 +104,7 @@ class ModelRunner:
             else:
                 flight.features, flight.encoded_ns = _NOTHING, flight.started_ns
                 self._free.append(request)
+                self._wake()  # as an encoder does when it has finished
 
     def _load(self, camera: CameraSupervisor, pictures: Iterator[Picture]) -> FrameHeader:
         """Take the camera's oldest frame, and its picture where that is to be encoded."""

@@ -1,5 +1,6 @@
 """The runner of one model: asked to finish, it ends what is in flight and leaves what still waits."""
 
+from collections.abc import Callable
 from itertools import count
 from types import SimpleNamespace
 
@@ -50,12 +51,14 @@ class InstantEncoder:
         return np.zeros((1, 3), np.float32)
 
 
-def endless(encoder: InstantEncoder, later: FrameFlag = FrameFlag(0)) -> tuple[ModelRunner, EndlessCamera]:
+def endless(
+    encoder: InstantEncoder, later: FrameFlag = FrameFlag(0), wake: Callable[[], None] = lambda: None
+) -> tuple[ModelRunner, EndlessCamera]:
     answers = SimpleNamespace(prob=np.ones((1, 1)), ok=np.ones(1, bool))
     temporal = SimpleNamespace(pool=SimpleNamespace(acquire=lambda _: 0), step=lambda *_: answers)
     memory = SimpleNamespace(advance=lambda _: (StepInput(0.1, True), []), observe=lambda *_, **__: iter(()))
     camera = EndlessCamera(later)
-    return ModelRunner(encoder, temporal, [camera], {"cam0": memory}, lambda: None), camera
+    return ModelRunner(encoder, temporal, [camera], {"cam0": memory}, wake), camera
 
 
 def test_an_overloaded_runner_finishes():
@@ -81,6 +84,17 @@ def test_a_back_end_that_lends_its_features_is_given_the_next_batch_at_once():
     for _ in range(5):
         assert list(runner.collect(wait=True)) == []
         assert runner.in_flight, "frames wait and requests are free: nobody would wake the loop"
+
+
+def test_batches_that_need_no_encoder_wake_the_loop():
+    woken = []
+    runner, camera = endless(InstantEncoder(), FrameFlag.REPEATS, wake=lambda: woken.append(True))
+    runner.add([camera])
+    runner.submit()
+    woken.clear()
+    assert list(runner.collect(wait=True)) == []
+    assert runner.in_flight, "started after the last step, and nothing in the encoder"
+    assert woken
 
 
 def test_frames_that_only_repeat_do_not_keep_the_runner_from_stepping():
