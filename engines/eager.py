@@ -17,7 +17,7 @@ from google.protobuf.message import DecodeError
 from onnx import TensorProto, helper, numpy_helper
 
 from engines.eager_ops import OPERATORS, Operator
-from engines.engine import Array, EngineOptions, Feeds, TensorSpec
+from engines.engine import Array, EngineOptions, Feeds, TensorSpec, nobody
 from engines.errors import BackendError
 from engines.feeds import check_feeds
 
@@ -54,7 +54,7 @@ class TorchEngine:
         self._constants = {tensor.name: self._constant(tensor) for tensor in graph.initializer}
         self._nodes = _plan(graph)
         self._finished: dict[int, dict[str, Array]] = {}
-        self._tell: Callable[[int], None] = _nobody
+        self._tell: Callable[[int], None] = nobody
 
     @classmethod
     def open(cls, model: bytes, options: EngineOptions) -> TorchEngine:
@@ -122,10 +122,6 @@ class TorchEngine:
         value = torch.from_numpy(numpy_helper.to_array(tensor).copy())
         # whole numbers mostly describe shapes
         return value.to(self._device) if value.is_floating_point() else value
-
-
-def _nobody(_: int) -> None:
-    """Who listens before someone does."""
 
 
 def _plan(graph: onnx.GraphProto) -> list[_Node]:

@@ -40,6 +40,10 @@ class TensorSpec:
         return f"{self.name} {self.dtype} {shape_text(self.shape)}"
 
 
+def nobody(_: int) -> None:
+    """Who listens to an engine before someone does."""
+
+
 def shape_text(shape: tuple[int | None, ...]) -> str:
     """A shape as people write it: `[N, 90, 160, 3]`."""
     return f"[{', '.join('N' if length is None else str(length) for length in shape)}]"

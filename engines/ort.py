@@ -9,7 +9,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 import onnxruntime as ort
 from onnxruntime.capi import onnxruntime_pybind11_state as _state
 
-from engines.engine import Array, EngineOptions, Feeds, TensorSpec
+from engines.engine import Array, EngineOptions, Feeds, TensorSpec, nobody
 from engines.errors import BackendError
 from engines.feeds import check_feeds
 
@@ -50,7 +50,7 @@ class OrtEngine:
         self._session = session
         self._workers = ThreadPoolExecutor(options.requests, "onnxruntime") if options.requests > 1 else None
         self._pending: dict[int, Future[list[Array]]] = {}
-        self._tell: Callable[[int], None] = _nobody
+        self._tell: Callable[[int], None] = nobody
 
     @classmethod
     def open(cls, model: bytes, options: EngineOptions) -> OrtEngine:
@@ -112,10 +112,6 @@ class OrtEngine:
 
     def _named(self, results: list[Array]) -> dict[str, Array]:
         return {spec.name: result for spec, result in zip(self.outputs, results, strict=True)}
-
-
-def _nobody(_: int) -> None:
-    """Who listens before someone does."""
 
 
 def _spec(node: ort.NodeArg) -> TensorSpec:

@@ -26,7 +26,7 @@ def choose_precision(
 ) -> PrecisionChoice:
     """Time the encoder in each precision of `backend`, full batches in all requests, and check what is fast enough.
 
-    A precision that does not compile, or that the machine computes as another, is a finding and not an error.
+    A precision that does not compile or run, or that the machine computes as another, is a finding and not an error.
 
     Args:
         bundle: the model.
@@ -46,6 +46,8 @@ def choose_precision(
         for precision in BACKENDS[backend].precisions:
             try:
                 encoder = stack.enter_context(Encoder.open(bundle, backend, max_batch=max_batch, precision=precision))
+                encoder.start(0, 1)
+                encoder.wait(0)
             except ModelError as error:
                 trials.append(Trial(precision, problem=str(error)))
                 continue

@@ -137,7 +137,7 @@ def test_every_precision_of_openvino_is_tried_for_real(tiny: Bundle) -> None:
 @pytest.fixture
 def lowered(monkeypatch: pytest.MonkeyPatch) -> Backend:
     """A back end with every way in which a lower precision can turn out; bf16 and i8 are called fast."""
-    lowering.install(monkeypatch, "i8", "bf16", "f16", "f8")
+    lowering.install(monkeypatch, "i8", "bf16", "f16", "f8", "i4")
     monkeypatch.setattr(precision_timing, "frame_times", lambda encoders: [4.0, 1.0, 2.0][: len(encoders)])
     return BACKENDS[lowering.NAME]
 
@@ -151,12 +151,14 @@ def test_the_choice_is_made_from_engines_that_really_run(tiny: Bundle, lowered: 
     assert found["bf16"].check is not None
     assert found["bf16"].check.max_difference == 0
     assert "crashed (SIGSEGV)" in found["f8"].reason
+    assert "cannot run this graph in i4" in found["i4"].reason
     assert {name: each.frame_ms for name, each in found.items()} == {
         "f32": 4.0,
         "i8": 1.0,
         "bf16": 2.0,
         "f16": None,
         "f8": None,
+        "i4": None,
     }
 
 
