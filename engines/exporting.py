@@ -19,7 +19,7 @@ from engines.families import build_family
 from engines.families.contract import StreamModel
 from engines.manifest import SCHEMA, FrameInput, Manifest
 from engines.training.checkpoint import FILE, Checkpoint, load_checkpoint
-from engines.training.recipe import Recipe
+from engines.training.scene.recipe import Recipe
 from engines.verify import verify
 
 UNTRAINED = "untrained"

@@ -20,11 +20,11 @@ from engines.clips import Clip
 from engines.encoder import Encoder
 from engines.scene import LABELS
 from engines.temporal import Temporal
-from engines.training.judging import cut, judged
-from engines.training.metrics import Judged, Tally, clip_tallies, confusion, event_f1, memory_tally
-from engines.training.recipe import Evaluation
+from engines.training.scene.judging import cut, judged
+from engines.training.scene.metrics import Judged, Tally, clip_tallies, confusion, event_f1, memory_tally
+from engines.training.scene.recipe import Evaluation
+from engines.training.scene.video import Film, film_h264
 from engines.training.store import in_order
-from engines.training.video import Film, film_h264
 
 WINDOW = 16
 BATCH = 8

@@ -1,1 +1,1 @@
-"""Training: a recipe becomes a bundle, in stages that survive being stopped."""
+"""Training: a recipe and labelled video become a bundle, in stages that survive being stopped."""

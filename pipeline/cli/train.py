@@ -23,11 +23,11 @@ def train(
     from rich.console import Console
 
     from engines.errors import MissingExtraError
-    from engines.training.recipe import load_recipe
+    from engines.training.scene.recipe import load_recipe
 
     settings = load_recipe(recipe)
     try:
-        from engines.training.run import Training
+        from engines.training.scene.run import Training
     except ModuleNotFoundError as error:
         if error.name != "torch":
             raise

@@ -9,10 +9,10 @@ from engines.bundle import Bundle, load_bundle
 from engines.encoder import Encoder
 from engines.scene import LABELS
 from engines.temporal import Temporal
-from engines.training.judging import cut, judged
-from engines.training.metrics import Judged, Tally, clip_tallies, memory_tally
-from engines.training.recipe import Evaluation
-from engines.training.video import film_h264
+from engines.training.scene.judging import cut, judged
+from engines.training.scene.metrics import Judged, Tally, clip_tallies, memory_tally
+from engines.training.scene.recipe import Evaluation
+from engines.training.scene.video import film_h264
 from engines.verify import verify
 
 # the first four seeds from 7,000,000 on in which something stands for a minute after its bringer has gone

@@ -8,8 +8,8 @@ import pytest
 from engines.clips import Clip
 from engines.manifest import ClipRule, EventRule
 from engines.scene import LABELS, Scene
-from engines.training.judging import cut, truth_of
-from engines.training.metrics import (
+from engines.training.scene.judging import cut, truth_of
+from engines.training.scene.metrics import (
     Judged,
     Tally,
     choose_rules,

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from engines.errors import ConfigError
-from engines.training.recipe import load_recipe
+from engines.training.scene.recipe import load_recipe
 
 SHIPPED = Path(__file__).parents[2] / "configs" / "scene.yaml"
 GOOD = "name: toy\nversion: 1.0.0\nlabels: [idle, passing, loitering, left_behind]\n"

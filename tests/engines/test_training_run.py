@@ -23,8 +23,8 @@ from engines.bundle import load_bundle  # noqa: E402
 from engines.errors import TrainingError  # noqa: E402
 from engines.families import build_family  # noqa: E402
 from engines.training.checkpoint import FILE, load_checkpoint  # noqa: E402
-from engines.training.recipe import load_recipe  # noqa: E402
-from engines.training.run import Training  # noqa: E402
+from engines.training.scene.recipe import load_recipe  # noqa: E402
+from engines.training.scene.run import Training  # noqa: E402
 
 TINY = """
 name: tiny
@@ -43,8 +43,8 @@ import sys
 from pathlib import Path
 import torch
 from rich.console import Console
-from engines.training.recipe import load_recipe
-from engines.training.run import Training
+from engines.training.scene.recipe import load_recipe
+from engines.training.scene.run import Training
 torch.set_num_threads(1)
 Training(load_recipe(Path(sys.argv[1])), Path(sys.argv[2]), Console()).run()
 """

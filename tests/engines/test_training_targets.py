@@ -10,11 +10,11 @@ pytest.importorskip("cv2")
 from engines.scene import LABELS, Scene
 from engines.scene.labels import label_at
 from engines.shrink import shrunk
-from engines.training.footage import Camera, due_frames
-from engines.training.lanes import Lane, Walk, film
-from engines.training.pictures import augment, scene_pictures
-from engines.training.recipe import Memory
-from engines.training.targets import BROUGHT, LEFT, STAYING, evidence, knowable_labels, moments, picture_targets
+from engines.training.scene.footage import Camera, due_frames
+from engines.training.scene.lanes import Lane, Walk, film
+from engines.training.scene.pictures import augment, scene_pictures
+from engines.training.scene.recipe import Memory
+from engines.training.scene.targets import BROUGHT, LEFT, STAYING, evidence, knowable_labels, moments, picture_targets
 
 GRID, SIZE = (9, 16), (72, 128)
 

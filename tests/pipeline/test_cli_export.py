@@ -22,7 +22,7 @@ from engines.errors import ConfigError, MissingExtraError, ModelError, TrainingE
 from engines.families import build_family  # noqa: E402
 from engines.families.contract import Served  # noqa: E402
 from engines.training.checkpoint import Checkpoint, save_checkpoint  # noqa: E402
-from engines.training.recipe import load_recipe  # noqa: E402
+from engines.training.scene.recipe import load_recipe  # noqa: E402
 from pipeline.cli.export import export  # noqa: E402
 
 app = typer.Typer()

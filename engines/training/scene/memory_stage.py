@@ -17,9 +17,9 @@ from torch.nn import functional
 
 from engines.families.cnn_lstm import EVIDENCE, CnnLstm
 from engines.families.contract import State
-from engines.training.lanes import Chunk, Lane, Walk
 from engines.training.progress import Reporter
-from engines.training.recipe import Memory
+from engines.training.scene.lanes import Chunk, Lane, Walk
+from engines.training.scene.recipe import Memory
 from engines.training.schedule import cosine
 
 RARE_EVIDENCE = 4.0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from engines.manifest import Manifest
-from engines.training.recipe import Recipe
+from engines.training.scene.recipe import Recipe
 
 CARD = """# {name} {version}
 

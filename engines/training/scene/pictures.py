@@ -8,8 +8,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from engines.training.footage import Camera, Picture
-from engines.training.targets import Grid, picture_targets
+from engines.training.scene.footage import Camera, Picture
+from engines.training.scene.targets import Grid, picture_targets
 
 LATEST_S = 300.0
 

@@ -10,12 +10,12 @@ from rich.console import Console
 
 from engines.families.contract import StreamModel
 from engines.training.features import encode
-from engines.training.judging import cut, judged
-from engines.training.metrics import Judged
 from engines.training.progress import reporter
-from engines.training.recipe import Recipe
+from engines.training.scene.judging import cut, judged
+from engines.training.scene.metrics import Judged
+from engines.training.scene.recipe import Recipe
+from engines.training.scene.video import film_h264
 from engines.training.store import in_order
-from engines.training.video import film_h264
 
 VALIDATION_SEEDS, TEST_SEEDS = 30_000_000, 40_000_000
 """Where the seeds of scenes for judging begin; nothing is trained on these."""

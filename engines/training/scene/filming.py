@@ -13,7 +13,7 @@ import torch
 from engines.families import build_family
 from engines.families.cnn_lstm import CnnLstm
 from engines.training.features import encode
-from engines.training.lanes import Lane, film
+from engines.training.scene.lanes import Lane, film
 
 
 def save_encoder(path: Path, family: str, options: Mapping[str, object], model: CnnLstm) -> None:

@@ -9,9 +9,9 @@ import torch
 from torch.nn import functional
 
 from engines.families.cnn_lstm import CnnLstm
-from engines.training.pictures import PictureBatch, augment
 from engines.training.progress import Reporter
-from engines.training.recipe import Pictures
+from engines.training.scene.pictures import PictureBatch, augment
+from engines.training.scene.recipe import Pictures
 from engines.training.schedule import cosine
 
 RARE = torch.tensor([3.0, 3.0, 3.0, 6.0])[None, :, None, None]

@@ -9,9 +9,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from engines.training.footage import Camera, due_frames
-from engines.training.recipe import Memory
-from engines.training.targets import Grid, evidence, knowable_labels, moments
+from engines.training.scene.footage import Camera, due_frames
+from engines.training.scene.recipe import Memory
+from engines.training.scene.targets import Grid, evidence, knowable_labels, moments
 
 CHANGE_S = 0.5
 """Steps this close to a change of the label count less: nobody could tell."""

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from engines.errors import MissingExtraError
 from engines.scene import Scene
 from engines.shrink import shrunk
-from engines.training.footage import Picture, due_frames
-from engines.training.recipe import Evaluation
+from engines.training.scene.footage import Picture, due_frames
+from engines.training.scene.recipe import Evaluation
 
 KEYFRAME_EVERY_S = 2
 

@@ -16,19 +16,19 @@ from rich.console import Console
 from engines.errors import ConfigError, TrainingError
 from engines.families import build_family
 from engines.families.cnn_lstm import CnnLstm
-from engines.training.bundling import make_bundle
 from engines.training.checkpoint import FILE, STAGES, Checkpoint, load_checkpoint, save_checkpoint
-from engines.training.encoder_stage import train_encoder
-from engines.training.filming import film_lane, save_encoder
-from engines.training.lanes import Lane
-from engines.training.memory_stage import memory_parameters, train_memory
-from engines.training.pictures import PictureBatch, scene_pictures
 from engines.training.progress import reporter
-from engines.training.recipe import Recipe
+from engines.training.scene.bundling import make_bundle
+from engines.training.scene.encoder_stage import train_encoder
+from engines.training.scene.filming import film_lane, save_encoder
+from engines.training.scene.lanes import Lane
+from engines.training.scene.memory_stage import memory_parameters, train_memory
+from engines.training.scene.pictures import PictureBatch, scene_pictures
+from engines.training.scene.recipe import Recipe
 from engines.training.store import in_order, load_shard, save_shard
 
 PICTURE_SEEDS, LANE_SEEDS = 10_000_000, 20_000_000
-"""Where the seeds of training scenes begin; `engines.training.evaluate` says where those for judging do."""
+"""Where the seeds of training scenes begin; `engines.training.scene.evaluate` says where those for judging do."""
 
 SEEDS_PER_RUN = 100_000
 MEMORY_DECAY = 1e-4

@@ -12,10 +12,10 @@ from rich.console import Console
 from engines.export import write_bundle
 from engines.families.cnn_lstm import CnnLstm
 from engines.manifest import SCHEMA, EventRule, FrameInput, Manifest
-from engines.training.card import card
-from engines.training.evaluate import TEST_SEEDS, VALIDATION_SEEDS, judge
-from engines.training.metrics import Judged, choose_rules, clip_tallies, event_f1, memory_tally
-from engines.training.recipe import Recipe
+from engines.training.scene.card import card
+from engines.training.scene.evaluate import TEST_SEEDS, VALIDATION_SEEDS, judge
+from engines.training.scene.metrics import Judged, choose_rules, clip_tallies, event_f1, memory_tally
+from engines.training.scene.recipe import Recipe
 
 
 def make_bundle(
