@@ -18,8 +18,8 @@ from engines.manifest import ClipRule
 Probabilities = npt.NDArray[np.float32]
 UNKNOWN = "unknown"
 
-# A frame a hair before a boundary (clocks round and jitter) still counts as on it.
-_TOLERANCE_S = 5e-3
+TOLERANCE_S = 5e-3
+"""A frame a hair before a boundary (clocks round and jitter) still counts as on it."""
 
 
 @dataclass(frozen=True)
@@ -46,12 +46,12 @@ class Clip:
 
 def sampling_cell(media_time_s: float, rate_hz: float) -> int:
     """The number of the sampling period that a frame falls into; the sampler takes the first frame of each."""
-    return math.floor((media_time_s + _TOLERANCE_S) * rate_hz + 1e-9)
+    return math.floor((media_time_s + TOLERANCE_S) * rate_hz + 1e-9)
 
 
 def cell_start(cell: int, rate_hz: float) -> float:
     """The least media time in seconds that `sampling_cell` puts into `cell`."""
-    return (cell - 1e-9) / rate_hz - _TOLERANCE_S
+    return (cell - 1e-9) / rate_hz - TOLERANCE_S
 
 
 class ClipClock:
@@ -76,10 +76,10 @@ class ClipClock:
 
     def add(self, step: Step) -> list[Clip]:
         """Take the next step in order and return the clips that it closes, oldest first."""
-        closed = self._close_before(step.media_time_s + _TOLERANCE_S)
+        closed = self._close_before(step.media_time_s + TOLERANCE_S)
         self._steps.append(step)
         next_cell_s = (sampling_cell(step.media_time_s, self._rate_hz) + 1) / self._rate_hz
-        return closed + self._close_before(next_cell_s + _TOLERANCE_S)
+        return closed + self._close_before(next_cell_s + TOLERANCE_S)
 
     def _close_before(self, time_s: float) -> list[Clip]:
         closed = []
@@ -105,7 +105,7 @@ class ClipClock:
 
     def _cut(self, index: int) -> Clip | None:
         start, end = self._start_s(index), self._end_s(index)
-        inside = [s for s in self._steps if start - _TOLERANCE_S <= s.media_time_s < end - _TOLERANCE_S]
+        inside = [s for s in self._steps if start - TOLERANCE_S <= s.media_time_s < end - TOLERANCE_S]
         if not inside:
             return None
         coverage = min(1.0, len(inside) / max(1.0, self._rule.length_s * self._rate_hz))
@@ -114,7 +114,7 @@ class ClipClock:
         return Clip(index, start, end, len(inside), coverage, first_s, last_s, probabilities)
 
     def _forget(self) -> None:
-        while self._steps and self._steps[0].media_time_s < self._start_s(self._next) - _TOLERANCE_S:
+        while self._steps and self._steps[0].media_time_s < self._start_s(self._next) - TOLERANCE_S:
             self._steps.popleft()
 
 

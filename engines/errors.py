@@ -5,9 +5,11 @@ VidpipeError
 ├── SourceError          a camera, file or stream cannot be read
 │   ├── AuthenticationError     a camera refuses the user name or password: trying again soon may lock the account
 │   ├── UnsupportedSourceError  a source answers, but it is no video that can be decoded here
-│   └── ProtocolError           a peer sends bytes that are no RTSP, HTTP, SDP or H.264
+│   ├── ProtocolError           a peer sends bytes that are no RTSP, HTTP, SDP or H.264
+│   └── UnreadableVideoError    a video file of a dataset is missing, empty, cut off or no video
 ├── ModelError           a bundle or model file is missing, damaged or contradicts its manifest
 │   └── BackendError     an inference engine cannot load or run a model
+├── DataError            labelled data is missing, broken or contradicts itself
 ├── TrainingError        training data or a checkpoint cannot be used
 ├── StreamError          the prediction stream cannot be published or received
 └── MissingExtraError    an optional package is not installed
@@ -40,12 +42,20 @@ class ProtocolError(SourceError):
     """A peer sends bytes that are no RTSP, HTTP, SDP or H.264."""
 
 
+class UnreadableVideoError(SourceError):
+    """A video file of a dataset is missing, empty, cut off or no video."""
+
+
 class ModelError(VidpipeError):
     """A bundle or model file is missing, damaged or contradicts its manifest."""
 
 
 class BackendError(ModelError):
     """An inference engine cannot load or run a model."""
+
+
+class DataError(VidpipeError):
+    """Labelled data is missing, broken or contradicts itself."""
 
 
 class TrainingError(VidpipeError):

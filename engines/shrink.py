@@ -32,3 +32,13 @@ def shrunk(picture: Picture, size: tuple[int, int]) -> Picture:
     into = np.empty((*size, 3), np.uint8)
     shrink(picture, into)
     return into
+
+
+def cropped(picture: Picture, crop: tuple[float, float, float, float] | None) -> Picture:
+    """The part of a picture that the model sees; `crop` is left, top, width and height as shares of the picture."""
+    if crop is None:
+        return picture
+    height, width = picture.shape[:2]
+    left, top = round(crop[0] * width), round(crop[1] * height)
+    right, bottom = round((crop[0] + crop[2]) * width), round((crop[1] + crop[3]) * height)
+    return picture[top : max(bottom, top + 1), left : max(right, left + 1)]

@@ -13,13 +13,13 @@ from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING, NoReturn
 
 from engines.errors import SourceError
-from engines.shrink import shrink
-from pipeline.capture.clock import MediaClock, Tick
+from engines.media_clock import MediaClock, Tick
+from engines.shrink import cropped, shrink
 from pipeline.capture.decoder_log import NO_NEWS, DecoderLog, write_through
 from pipeline.capture.frames import FrameSource, open_source
 from pipeline.capture.protocol import Ended, Opened, Resized, Running, decode_order, encode, pack_token
 from pipeline.capture.rest import Rest
-from pipeline.capture.ring import FrameFlag, FrameHeader, Picture, RollingBuffer
+from pipeline.capture.ring import FrameFlag, FrameHeader, RollingBuffer
 from pipeline.capture.sampler import Sampler
 
 if TYPE_CHECKING:
@@ -159,7 +159,7 @@ class Capture:
         if not self._admit(sampler):
             self._dropped += 1
             return
-        shrink(_cropped(source.retrieve(), self._order.crop), self._ring.slot())
+        shrink(cropped(source.retrieve(), self._order.crop), self._ring.slot())
         if self._ring.repeats():
             self._flags |= FrameFlag.REPEATS
         ready_ns = time.monotonic_ns()
@@ -220,12 +220,3 @@ def _sleep(seconds: float, since_ns: int) -> None:
     left_s = seconds - (time.monotonic_ns() - since_ns) / 1e9
     if left_s > 0:
         time.sleep(left_s)
-
-
-def _cropped(picture: Picture, crop: tuple[float, float, float, float] | None) -> Picture:
-    if crop is None:
-        return picture
-    height, width = picture.shape[:2]
-    left, top = round(crop[0] * width), round(crop[1] * height)
-    right, bottom = round((crop[0] + crop[2]) * width), round((crop[1] + crop[3]) * height)
-    return picture[top : max(bottom, top + 1), left : max(right, left + 1)]

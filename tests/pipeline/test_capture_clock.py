@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.capture.clock import MediaClock
+from engines.media_clock import MediaClock
 
 MS = 1_000_000
 

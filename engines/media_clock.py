@@ -1,4 +1,7 @@
-"""The media clock of a camera: raw decoder timestamps made monotonic, across missing stamps, jumps and reconnects."""
+"""The media clock: raw decoder timestamps made monotonic, across missing stamps, jumps and reconnects.
+
+Capture and training share it, so both give a frame the same time.
+"""
 
 from __future__ import annotations
 
