@@ -16,8 +16,9 @@ import numpy as np
 
 from engines.bundle import load_bundle
 from engines.clips import Clip
+from engines.evaluation.occurrences import Run, match
 from engines.training.scene.judging import judged, truth_of
-from engines.training.scene.metrics import Judged, Run, clip_tallies, confusion, match, memory_tally
+from engines.training.scene.metrics import Judged, clip_tallies, confusion, memory_tally
 from pipeline.bench.live import fake_cameras, live_run
 from pipeline.stream.messages import Event, Prediction
 from pipeline.stream.subscriber import Subscriber

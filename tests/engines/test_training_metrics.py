@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from engines.clips import Clip
+from engines.evaluation.occurrences import match, overlap
 from engines.manifest import ClipRule, EventRule
 from engines.scene import LABELS, Scene
 from engines.training.scene.judging import cut, truth_of
@@ -16,9 +17,7 @@ from engines.training.scene.metrics import (
     clip_tallies,
     confusion,
     event_f1,
-    match,
     memory_tally,
-    overlap,
 )
 
 RUNS = [(0.0, 10.0, "idle"), (10.0, 20.0, "passing"), (20.0, 100.0, "left_behind")]

@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from engines.clips import Clip, ClipClock, Step
+from engines.evaluation.occurrences import Run
 from engines.manifest import ClipRule
 from engines.scene import LABELS, Scene
-from engines.training.scene.metrics import REMEMBERED_S, Judged, Run
+from engines.training.scene.metrics import REMEMBERED_S, Judged
 
 
 def judged(seed: int, seconds: float, clips: list[Clip], left_s: tuple[float, float] | None = None) -> Judged:

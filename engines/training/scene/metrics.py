@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
@@ -10,14 +9,10 @@ from itertools import product
 import numpy as np
 
 from engines.clips import Clip
-from engines.events import EventDetector
+from engines.evaluation.occurrences import Run, detect_alarms, label_at, match
 from engines.manifest import EventRule
 
-Run = tuple[float, float, str]
-"""Start and end in seconds, and the label in between."""
-
 NEAR_CHANGE_S = 1.0
-LEAST_OVERLAP = 0.3
 REMEMBERED_S = 60.0
 
 RULES = tuple(
@@ -53,12 +48,6 @@ class Tally:
 
     def __add__(self, other: Tally) -> Tally:
         return Tally(self.right + other.right, self.total + other.total)
-
-
-def label_at(runs: Sequence[Run], time_s: float) -> str:
-    """The label just before a time."""
-    index = bisect_right(runs, time_s - 1e-6, key=lambda run: run[0]) - 1
-    return runs[max(index, 0)][2]
 
 
 def near_change(runs: Sequence[Run], time_s: float) -> bool:
@@ -100,49 +89,14 @@ def memory_tally(judged: Sequence[Judged], labels: Sequence[str], remembered: st
     return tally
 
 
-def detect(clips: Sequence[Clip], rules: Mapping[str, EventRule], labels: tuple[str, ...]) -> list[Run]:
-    """The events that the rules make of clips."""
-    detector = EventDetector(rules, labels)
-    ended = []
-    for clip in clips:
-        ended += detector.add(clip.end_s, tuple(float(p) for p in clip.probabilities))
-    return [
-        (change.start_s, change.end_s, change.label) for change in ended + detector.close() if change.phase == "end"
-    ]
-
-
 def event_f1(judged: Sequence[Judged], rules: Mapping[str, EventRule], labels: tuple[str, ...]) -> float:
     """F1 of events with a rule: matched one to one, same label, temporal intersection over union of 0.3 or more."""
     matched = found = true = 0
     for scene in judged:
-        events = detect(scene.clips, rules, labels)
+        events = [alarm.run for alarm in detect_alarms(scene.clips, rules, labels)]
         runs = [run for run in scene.runs if run[2] in rules]
         matched, found, true = matched + match(events, runs), found + len(events), true + len(runs)
     return 2.0 * matched / (found + true) if found + true else 1.0
-
-
-def match(events: Sequence[Run], runs: Sequence[Run]) -> int:
-    """How many events and runs pair up, best overlap first."""
-    pairs = [
-        (overlap(event, run), i, j)
-        for i, event in enumerate(events)
-        for j, run in enumerate(runs)
-        if event[2] == run[2] and overlap(event, run) >= LEAST_OVERLAP
-    ]
-    taken_events: set[int] = set()
-    taken_runs: set[int] = set()
-    for _, i, j in sorted(pairs, reverse=True):
-        if i not in taken_events and j not in taken_runs:
-            taken_events.add(i)
-            taken_runs.add(j)
-    return len(taken_runs)
-
-
-def overlap(one: Run, other: Run) -> float:
-    """Temporal intersection over union."""
-    shared = min(one[1], other[1]) - max(one[0], other[0])
-    union = max(one[1], other[1]) - min(one[0], other[0])
-    return max(0.0, shared) / union if union > 0 else 0.0
 
 
 def choose_rules(judged: Sequence[Judged], labels: tuple[str, ...], events: Sequence[str]) -> dict[str, EventRule]:
