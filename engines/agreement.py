@@ -41,7 +41,7 @@ def check_temporal(bundle: Bundle, engine: Engine, batch: int | None = None) -> 
     """
     manifest = bundle.manifest
     check_state_map(manifest)
-    inputs = [TensorSpec(FEATURES, "float32", (None, *manifest.features))]
+    inputs = [TensorSpec(FEATURES, "float32", (None, *manifest.step_features))]
     inputs += [TensorSpec(name, "float32", (None,)) for name in (DT, KEEP)]
     inputs += [TensorSpec(state.input, "float32", (None, *state.shape)) for state in manifest.state]
     outputs = [TensorSpec(name, "float32", (None, len(manifest.labels))) for name in (PROB, LOGITS)]

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+
+from engines.further import FurtherInput
 
 _RESET_SHARE = 0.01  # of the steps start afresh
 _HOLD_STEPS = 12  # a view lasts this long on average
@@ -14,7 +17,7 @@ _JITTER = 0.1  # of the views' own spread
 
 @dataclass(frozen=True)
 class CameraStream:
-    """What one camera shows: features float32 `[T, *features]`, dt float32 `[T]` in seconds, fresh bool `[T]`.
+    """What one camera shows: features float32 `[T, *step_features]`, dt float32 `[T]` in seconds, fresh bool `[T]`.
 
     Where `fresh` is true the camera's memory is to be dropped before the step, and its dt means nothing.
     """
@@ -67,15 +70,28 @@ def pictures(rng: np.random.Generator, count: int, height: int, width: int) -> N
     return images
 
 
-def arrivals(rng: np.random.Generator, views: NDArray[np.float32], cameras: int, steps: int) -> Arrivals:
-    """Ragged streams of `steps / 2` to `steps` frames per camera, wandering among `views`, float32 `[V, *features]`."""
+def arrivals(
+    rng: np.random.Generator,
+    views: NDArray[np.float32],
+    cameras: int,
+    steps: int,
+    further: Sequence[FurtherInput] = (),
+) -> Arrivals:
+    """Ragged streams of `steps / 2` to `steps` frames per camera, wandering among `views`, float32 `[V, *features]`.
+
+    Further inputs come and go beside them.
+    """
     lengths = [steps, *rng.integers(max(1, steps // 2), steps + 1, cameras - 1).tolist()]
-    return Arrivals(tuple(_stream(rng, views, length) for length in lengths), tuple(_batches(rng, lengths)))
+    streams = tuple(_stream(rng, views, length, further) for length in lengths)
+    return Arrivals(streams, tuple(_batches(rng, lengths)))
 
 
-def _stream(rng: np.random.Generator, views: NDArray[np.float32], length: int) -> CameraStream:
+def _stream(
+    rng: np.random.Generator, views: NDArray[np.float32], length: int, further: Sequence[FurtherInput]
+) -> CameraStream:
     dt = rng.choice([0.05, 0.1, 0.2, 1.0], length).astype(np.float32)
-    return CameraStream(wandering(rng, views, length), dt, rng.random(length) < _RESET_SHARE)
+    seen = accompanied(rng, wandering(rng, views, length), further)
+    return CameraStream(seen, dt, rng.random(length) < _RESET_SHARE)
 
 
 def wandering(rng: np.random.Generator, views: NDArray[np.float32], length: int) -> NDArray[np.float32]:
@@ -83,6 +99,20 @@ def wandering(rng: np.random.Generator, views: NDArray[np.float32], length: int)
     moves = np.cumsum(rng.random(length) < 1 / _HOLD_STEPS)
     seen = views[rng.integers(0, len(views), length + 1)[moves]]
     return (seen + rng.normal(0, _JITTER * views.std() + 1e-6, seen.shape)).astype(np.float32)
+
+
+def accompanied(
+    rng: np.random.Generator, features: NDArray[np.float32], further: Sequence[FurtherInput]
+) -> NDArray[np.float32]:
+    """Features `[T, *features]` with further inputs behind them, `[T, *step_features]`, that come and go in spells."""
+    if not further:
+        return features
+    parts = [features]
+    for each in further:
+        spells = np.cumsum(rng.random(len(features)) < 1 / _HOLD_STEPS) + rng.integers(2)
+        present = (spells % 2)[:, None].astype(np.float32)
+        parts += [present * rng.normal(size=(len(features), each.size)), present]
+    return np.concatenate(parts, axis=1, dtype=np.float32)
 
 
 def _batches(rng: np.random.Generator, lengths: list[int]) -> list[tuple[int, ...]]:

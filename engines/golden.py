@@ -26,7 +26,7 @@ class Golden:
     Attributes:
         frames: uint8 `[F, height, width, 3]` BGR pictures.
         frame_features: float32 `[F, *features]`, the network's features of `frames`.
-        features: float32 `[T, *features]`, a sequence of one camera.
+        features: float32 `[T, *step_features]`, a sequence of one camera.
         dt: float32 `[T]`, seconds since the step before.
         logits: float32 `[T, labels]`, of one whole-sequence pass over `features` and `dt`, not of T single steps.
     """
@@ -69,7 +69,7 @@ def _check(bundle: Bundle, golden: Golden) -> None:
     expected = {
         "frames": ("uint8", (count, manifest.input.height, manifest.input.width, 3)),
         "frame_features": ("float32", (count, *manifest.features)),
-        "features": ("float32", (steps, *manifest.features)),
+        "features": ("float32", (steps, *manifest.step_features)),
         "dt": ("float32", (steps,)),
         "logits": ("float32", (steps, len(manifest.labels))),
     }

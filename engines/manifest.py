@@ -9,6 +9,7 @@ import msgspec
 import yaml
 
 from engines.errors import ModelError
+from engines.further import FurtherInput, step_shape
 
 SCHEMA = "vidpipe.bundle/1"
 
@@ -66,9 +67,15 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     clip: ClipRule = ClipRule()
     events: dict[str, EventRule] = {}
     warm_up_s: float = 0.0
+    further: tuple[FurtherInput, ...] = ()
     summary: str = ""
     training: dict[str, object] = {}
     metrics: dict[str, float] = {}
+
+    @property
+    def step_features(self) -> tuple[int, ...]:
+        """Shape of what the step reads of one frame: `features`, the encoder's, and the further inputs behind them."""
+        return step_shape(self.features, self.further)
 
 
 def parse_manifest(text: str, name: str) -> Manifest:
@@ -98,6 +105,11 @@ def _contradictions(manifest: Manifest) -> list[str]:
         problems.append(f"clip.aggregate is {manifest.clip.aggregate!r}, allowed are mean, last and max")
     unknown = [label for label in manifest.events if label not in manifest.labels]
     problems += [f"events names {label!r}, which is no label" for label in unknown]
+    names = [each.name for each in manifest.further]
+    if len(set(names)) != len(names):
+        problems.append(f"further must have different names, found {names}")
+    if manifest.further and len(manifest.features) != 1:
+        problems.append(f"further inputs go beside a vector of features, found {list(manifest.features)}")
     problems += [f"files misses {name}" for name in ("encoder.onnx", "temporal.onnx") if name not in manifest.files]
     outside = [name for name in manifest.files if Path(name).name != name]
     problems += [f"files names {name!r}, which is not a plain file name" for name in outside]

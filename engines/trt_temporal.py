@@ -41,7 +41,7 @@ class DeviceTemporal(Temporal):
         check_temporal(bundle, cast("Engine", _unpooled(engine, bundle.manifest.state)))
         self.backend, self.version, self.device = engine.backend, engine.version, engine.device
         self.precision, self.why = engine.precision, opened.why
-        self._features, self._labels = bundle.manifest.features, len(bundle.manifest.labels)
+        self._features, self._labels = bundle.manifest.step_features, len(bundle.manifest.labels)
         self._state = bundle.manifest.state
         self._max_batch = max_batch
         self._name = f"the step of {bundle.name}"

@@ -90,7 +90,7 @@ def verify(
     images = pictures(rng, _VIEWS, bundle.manifest.input.height, bundle.manifest.input.width)
     with Encoder.open(bundle, names[0], max_batch=8) as encoder:
         views = encode(encoder, images, 8)
-    traffic = arrivals(rng, views, max(2, cameras), max(8, steps))
+    traffic = arrivals(rng, views, max(2, cameras), max(8, steps), bundle.manifest.further)
     golden = read_golden(bundle)
     yardstick = _yardstick(bundle, names[0], images, traffic, progress)
     checks: list[Check] = []

@@ -15,6 +15,7 @@ from engines.comparison import Check, Row, difference, failed
 from engines.encoder import Encoder
 from engines.engine import FULL_PRECISION
 from engines.errors import BackendError, ModelError
+from engines.further import without
 from engines.manifest import Manifest
 from engines.scene.scene import DEFAULT_SEED, Scene
 from engines.temporal import Temporal
@@ -136,7 +137,7 @@ def _answers(bundle: Bundle, backend: str, films: list[Features]) -> Probabiliti
     with Temporal.open(bundle, backend, capacity=len(films)) as temporal:
         rows = [temporal.pool.acquire(camera) for camera in range(len(films))]
         for t in range(len(films[0])):
-            now = np.stack([film[t] for film in films])
+            now = without(np.stack([film[t] for film in films]), bundle.manifest.further)
             prob.append(temporal.step(rows, now, dt, [t > 0] * len(rows)).prob)
     return np.stack(prob, axis=1)
 

@@ -66,7 +66,7 @@ def step_speed(bundle: Bundle, sizes: Sizes, backend: str) -> dict[str, Any]:
     with Temporal.open(bundle, backend, capacity=sizes.cameras) as temporal:
         rows = [temporal.pool.acquire(camera) for camera in range(sizes.cameras)]
         for count in [2**power for power in range(sizes.cameras.bit_length()) if 2**power <= sizes.cameras]:
-            features = rng.normal(size=(count, *bundle.manifest.features)).astype(np.float32)
+            features = rng.normal(size=(count, *bundle.manifest.step_features)).astype(np.float32)
             ones = np.ones(count, np.float32)
             speeds[count] = _quantiles(
                 _repeat(partial(temporal.step, rows[:count], features, ones / 8, ones), sizes.seconds)

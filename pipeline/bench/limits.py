@@ -138,7 +138,7 @@ def _two_in_flight_ms(encoder: Encoder, batch: int, seconds: float) -> float:
 
 def _stepping(temporal: Temporal, bundle: Bundle, batch: int, seconds: float) -> StepCost:
     rows = [temporal.pool.acquire(f"{batch}/{k}") for k in range(batch)]
-    features = np.zeros((batch, *bundle.manifest.features), np.float32)
+    features = np.zeros((batch, *bundle.manifest.step_features), np.float32)
     dt, keep = np.full(batch, 1 / bundle.manifest.input.fps), np.ones(batch)
     times_s: list[float] = []
     until_s = time.perf_counter() + seconds

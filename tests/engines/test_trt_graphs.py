@@ -33,7 +33,7 @@ def pairs(bundle: Bundle) -> list[tuple[str, str]]:
 
 
 def features(bundle: Bundle, rng: np.random.Generator, count: int) -> np.ndarray:
-    return rng.normal(size=(count, *bundle.manifest.features)).astype(np.float32)
+    return rng.normal(size=(count, *bundle.manifest.step_features)).astype(np.float32)
 
 
 def test_half_precision_moves_the_encoder_a_little_and_not_nothing(bundle: Bundle) -> None:
