@@ -26,13 +26,19 @@ class LabelledVideo:
     """One video file. What no span covers has no label and is neither learnt nor judged.
 
     `group` names what must not be divided between splits (a source video, a camera, a person, a day); it is the
-    file's own name where nobody said. `split` is empty where nobody said.
+    video's own name where nobody said. `split` is empty where nobody said. `name` is what reports call it: its path
+    within the data, or the file's name where that is not given.
     """
 
     path: Path
     spans: tuple[Span, ...]
     group: str
     split: str = ""
+    name: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.name:
+            object.__setattr__(self, "name", self.path.name)
 
     @property
     def label(self) -> str | None:
