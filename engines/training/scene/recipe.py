@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 from pathlib import Path
 from typing import Annotated
 
 import msgspec
-import yaml
 
-from engines.errors import ConfigError
 from engines.manifest import ClipRule
+from engines.training.recipe_file import convert_recipe, read_recipe
 
 Count = Annotated[int, msgspec.Meta(ge=1)]
 Seconds = Annotated[float, msgspec.Meta(ge=5)]
@@ -94,35 +92,4 @@ def load_recipe(path: Path) -> Recipe:
     Raises:
         ConfigError: the file is missing, no YAML, or a key or value is not allowed; the message names it.
     """
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise ConfigError(
-            f"there is no recipe {path}: give the path of a YAML file, such as configs/scene.yaml"
-        ) from error
-    except OSError as error:
-        raise ConfigError(f"the recipe {path} cannot be read: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"the recipe {path} is not a text file in UTF-8") from error
-    except yaml.YAMLError as error:
-        raise ConfigError(f"the recipe {path} is not valid YAML: {' '.join(str(error).split())}") from error
-    if not isinstance(content, dict):
-        raise ConfigError(f"the recipe {path} holds no settings: it must be a YAML mapping, as configs/scene.yaml is")
-    _check_keys(content, Recipe, path, "")
-    try:
-        return msgspec.convert(content, Recipe)
-    except msgspec.ValidationError as error:
-        raise ConfigError(f"the recipe {path} is wrong: {error}") from error
-
-
-def _check_keys(content: dict[object, object], kind: type[msgspec.Struct], path: Path, where: str) -> None:
-    """Name an unknown key and the one that was probably meant."""
-    types = {field.name: field.type for field in msgspec.structs.fields(kind)}
-    for key, value in content.items():
-        if key not in types:
-            close = difflib.get_close_matches(str(key), types, n=1)
-            hint = f"did you mean {close[0]}?" if close else f"allowed are {', '.join(types)}"
-            raise ConfigError(f"the recipe {path} has an unknown key {where}{key}; {hint}")
-        inner = types[str(key)]
-        if isinstance(value, dict) and isinstance(inner, type) and issubclass(inner, msgspec.Struct):
-            _check_keys(value, inner, path, f"{where}{key}.")
+    return convert_recipe(read_recipe(path), Recipe, path)

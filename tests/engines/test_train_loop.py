@@ -1,0 +1,209 @@
+"""The loop on made-up features: it learns what needs memory, is deterministic, goes on where it stood, and stops."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from engines.errors import TrainingError  # noqa: E402
+from engines.families import build_family  # noqa: E402
+from engines.families.contract import StreamModel  # noqa: E402
+from engines.training.answers import answer, clip_scores, macro_map, runs, softmax  # noqa: E402
+from engines.training.learning import Learning  # noqa: E402
+from engines.training.loop import Standing, train_temporal  # noqa: E402
+from engines.training.sequences import UNLABELLED, FeatureSequence  # noqa: E402
+
+LABELS = ("left", "right")
+SETTINGS = Learning(epochs=12, lanes=8, steps=10, learning_rate=0.01, patience=0, drop=0.3, warm_up_steps=2)
+
+
+class Silent:
+    def advance(self, steps: int, note: str) -> None:
+        pass
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+def network(family: str = "gru", seed: int = 0, **options: object) -> StreamModel:
+    torch.manual_seed(seed)
+    small = {"encoder": "pixels", "height": 1, "width": 6, "fps": 5.0, "reduced": 12, "hidden": 12}
+    return build_family(family, {**small, **options})
+
+
+def moving(count: int, seed: int, steps: int = 12) -> list[FeatureSequence]:
+    """A spot that goes left or right: no single step tells which."""
+    rng = np.random.default_rng(seed)
+    made = []
+    for number in range(count):
+        label = number % 2
+        at = (rng.integers(0, 6) + (1 if label else -1) * np.arange(steps)) % 6
+        features = np.eye(6, dtype=np.float32)[at] + rng.normal(0, 0.05, (steps, 6)).astype(np.float32)
+        labels = np.full(steps, label)
+        made.append(FeatureSequence(f"v{number}", f"g{number}", features, np.arange(steps) / 5.0, labels))
+    return made
+
+
+def train(model: StreamModel, sequences: Sequence[FeatureSequence] | None = None, **arguments: object) -> Standing:
+    settings = msgspec.structs.replace(SETTINGS, **arguments.pop("settings", {}))  # type: ignore[arg-type]
+    validation = arguments.pop("validation", moving(10, 2))
+    return train_temporal(
+        model, [sequences or moving(40, 1)], validation, settings, 3, labels=LABELS, news=Silent(), **arguments
+    )  # type: ignore[arg-type]
+
+
+def test_it_learns_what_only_order_tells() -> None:
+    model = network()
+    standing = train(model)
+    assert standing.history[-1]["accuracy"] >= 0.9
+    assert standing.history[-1]["train_loss"] < 0.5 * standing.history[0]["train_loss"]
+    fresh = moving(30, 9)
+    assert clip_scores(answer(model, fresh), fresh, "mean").accuracy >= 0.9
+
+
+def test_the_best_weights_are_those_that_stay() -> None:
+    model, weights = network(), []
+    standing = train(model, after_epoch=lambda s: weights.append(s.weights), settings={"learning_rate": 0.1})
+    best = weights[standing.best_epoch - 1]
+    assert all(torch.equal(model.state_dict()[name], value) for name, value in best.items())
+    assert not any(name.startswith("encoder.") for name in best)
+
+
+def test_the_same_seed_gives_the_same_weights_and_a_stop_changes_nothing() -> None:
+    whole, again, resumed = network(dropout=0.3), network(dropout=0.3), network(dropout=0.3)
+    standing = train(whole)
+    train(again)
+    half = train(network(dropout=0.3), until=5)
+    assert half.epoch == 5
+    torch.manual_seed(99)
+    went_on = train(resumed, start=half)
+    assert went_on.history == standing.history
+    for name, value in whole.state_dict().items():
+        assert torch.equal(value, again.state_dict()[name])
+        assert torch.equal(value, resumed.state_dict()[name])
+
+
+def test_a_standing_survives_a_file(tmp_path: Path) -> None:
+    half = train(network(), until=2)
+    torch.save(vars(half), tmp_path / "standing.pt")
+    read = Standing(**torch.load(tmp_path / "standing.pt", weights_only=True))
+    one, other = network(), network()
+    train(one, start=half)
+    train(other, start=read)
+    assert all(torch.equal(value, other.state_dict()[name]) for name, value in one.state_dict().items())
+
+
+def test_it_stops_when_nothing_gets_better() -> None:
+    noise = [
+        FeatureSequence(s.name, s.group, s.features, s.times_s, np.random.default_rng(5).permutation(s.labels))
+        for s in moving(10, 2)
+    ]
+    for sequence in noise:
+        sequence.labels[:] = 1 - sequence.labels  # what is learnt is wrong here, and more so each epoch
+    standing = train(network(), validation=noise, settings={"patience": 2, "epochs": 40})
+    assert standing.epoch == standing.best_epoch + 2 < 40
+
+
+def test_without_validation_all_epochs_are_learnt_and_the_last_weights_stay() -> None:
+    model = network()
+    standing = train(model, validation=[], settings={"epochs": 3, "patience": 1})
+    assert (standing.epoch, standing.best_epoch) == (3, 0)
+    assert all(torch.equal(model.state_dict()[name], value) for name, value in standing.weights.items())
+
+
+def test_figures_are_logged() -> None:
+    logged: list[tuple[str, float, int]] = []
+    train(network(), until=2, log=lambda name, value, step: logged.append((name, value, step)))
+    names = {name for name, _, _ in logged}
+    assert {"update/loss", "update/learning_rate", "epoch/train_loss", "epoch/validation_loss"} <= names
+    assert {"epoch/accuracy", "epoch/macro_map"} <= names
+    rates = [value for name, value, _ in logged if name == "update/learning_rate"]
+    assert rates[0] < max(rates)
+
+
+@pytest.mark.parametrize("loss", ["logit_adjusted", "class_balanced", "focal"])
+def test_every_loss_learns(loss: str) -> None:
+    standing = train(network(), settings={"loss": loss, "epochs": 6})
+    assert standing.history[-1]["validation_loss"] < standing.history[0]["validation_loss"]
+
+
+def test_a_loss_that_is_no_number_ends_with_a_sentence() -> None:
+    broken = moving(4, 1)
+    broken[0].features[3] = np.nan
+    with pytest.raises(TrainingError, match=r"the loss became nan in epoch \d: lower learning\.learning_rate"):
+        train(network(), broken)
+
+
+def test_nothing_to_learn_from_is_refused() -> None:
+    silent = moving(2, 1)
+    for sequence in silent:
+        sequence.labels[:] = UNLABELLED
+    with pytest.raises(TrainingError, match="no labelled step"):
+        train(network(), silent)
+    wrong = moving(2, 1)
+    wrong[1].labels[:] = 2
+    with pytest.raises(TrainingError, match=r"v1 has label number 2, and there are only 2 labels"):
+        train(network(), wrong)
+
+
+def test_a_fine_tuned_encoder_changes_with_the_rest() -> None:
+    model = network(encoder="conv", height=8, width=8)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    rng = np.random.default_rng(0)
+    films = [
+        FeatureSequence(f"v{n}", f"g{n}", rng.integers(0, 256, (12, 8, 8, 3)).astype(np.uint8), np.arange(12) / 5.0,
+                        np.full(12, n % 2))
+        for n in range(4)
+    ]  # fmt: skip
+    settings = {"epochs": 2, "lanes": 2, "encoder_learning_rate": 0.01}
+    standing = train(model, films, validation=films, fine_tuned=True, settings=settings)
+    changed = [name for name, value in model.state_dict().items() if not torch.equal(value, before[name])]
+    assert any(name.startswith("encoder.") for name in changed)
+    assert any(name.startswith("encoder.") for name in standing.weights)
+
+
+# ---- answers ---------------------------------------------------------------------------------------------------------
+def test_answers_are_those_of_each_sequence_alone() -> None:
+    model = network()
+    some = moving(3, 4, steps=7) + moving(3, 5, steps=11)
+    together = answer(model, some)
+    for sequence, logits in zip(some, together, strict=True):
+        np.testing.assert_allclose(answer(model, [sequence])[0], logits, atol=1e-6)
+
+
+def test_a_stream_carries_its_state_over_cuts() -> None:
+    model = network()
+    some = moving(3, 4)
+    stream, alone = answer(model, some, carry=True), answer(model, some)
+    np.testing.assert_allclose(stream[0], alone[0], atol=1e-6)
+    assert np.abs(stream[1] - alone[1]).max() > 1e-4
+    assert [len(part) for part in stream] == [12, 12, 12]
+
+
+def test_clip_scores_are_of_runs_of_one_label_after_the_warm_up() -> None:
+    labels = np.array([UNLABELLED, 0, 0, 1, 1, 1])
+    sequence = FeatureSequence("v", "g", np.zeros((6, 6), np.float32), np.arange(6) / 2.0, labels)
+    logits = np.log(np.array([[0.5, 0.5], [0.9, 0.1], [0.7, 0.3], [0.2, 0.8], [0.4, 0.6], [0.3, 0.7]], np.float32))
+    assert runs(labels) == [(1, 3), (3, 6)]
+    clips = clip_scores([logits], [sequence], "mean")
+    np.testing.assert_allclose(clips.scores, [[0.8, 0.2], [0.3, 0.7]], atol=1e-6)
+    assert (clips.truth.tolist(), clips.groups, clips.accuracy) == ([0, 1], ("g", "g"), 1.0)
+    warm = clip_scores([logits], [sequence], "mean", warm_up_s=1.0)
+    np.testing.assert_allclose(warm.scores, [[0.7, 0.3], [0.3, 0.7]], atol=1e-6)
+    all_cold = clip_scores([logits], [sequence], "last", warm_up_s=9.0)
+    np.testing.assert_allclose(all_cold.scores, [[0.7, 0.3], [0.3, 0.7]], atol=1e-6)
+    assert macro_map(clips) == 1.0
+
+
+def test_a_higher_temperature_is_less_sure() -> None:
+    logits = np.array([[2.0, 0.0]], np.float32)
+    assert softmax(logits)[0, 0] == pytest.approx(1 / (1 + np.exp(-2)))
+    assert softmax(logits, 2.0)[0, 0] == pytest.approx(1 / (1 + np.exp(-1)))
