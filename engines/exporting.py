@@ -12,7 +12,7 @@ import torch
 
 from engines.bundle import load_bundle
 from engines.comparison import VerifyReport
-from engines.encoders import find_encoder
+from engines.encoders import PretrainedInfo, find_encoder, find_pretrained
 from engines.errors import ConfigError, ModelError, TrainingError
 from engines.export import write_bundle
 from engines.families import build_family
@@ -68,11 +68,12 @@ def draft_of_encoder(name: str, order: EncoderOrder) -> Draft:
     """A pretrained encoder under a temporal part with random weights, which are the same for the same seed.
 
     Raises:
-        ConfigError: encoder or family is unknown, or the encoder does not take frames of this size.
+        ConfigError: encoder or family is unknown, the encoder has no pretrained weights, or it does not take frames of
+            this size.
         MissingExtraError: torch or the package with the weights is not installed.
         ModelError: the weights are damaged.
     """
-    info = find_encoder(order.encoder)
+    info = find_pretrained(order.encoder)
     options = {"encoder": info.name, "height": order.height, "width": order.width, "fps": order.fps}
     torch.manual_seed(order.seed)
     model = build_family(order.family, {**options, "labels": len(order.labels)})
@@ -211,7 +212,8 @@ def _about(name: str, version: str, family: str, labels: tuple[str, ...], model:
 
 def _encoder_facts(name: str) -> dict[str, object]:
     info = find_encoder(name)
-    return {"name": info.name, "weights_sha256": info.weights.sha256, "origin": info.origin}
+    weights = {"weights_sha256": info.weights.sha256} if isinstance(info, PretrainedInfo) else {}
+    return {"name": info.name, **weights, "origin": info.origin}
 
 
 def _card(about: Manifest, headline: str, trained: str) -> str:

@@ -39,10 +39,14 @@ class EfficientNetLite0(PictureEncoder):
         self._blocks = nn.Sequential(*blocks)
         self._conv_head, self._bn1 = SameConv(channels, 1280, 1), _norm(1280)
 
-    def maps(self, pictures: Tensor) -> Tensor:
+    def narrow(self, pictures: Tensor) -> Tensor:
         """See `PictureEncoder`."""
-        x = functional.relu6(self._bn0(self._conv_stem(pictures)))
-        return functional.relu6(self._bn1(self._conv_head(self._blocks(x))))
+        maps: Tensor = self._blocks(functional.relu6(self._bn0(self._conv_stem(pictures))))
+        return maps
+
+    def widen(self, narrow: Tensor) -> Tensor:
+        """See `PictureEncoder`."""
+        return functional.relu6(self._bn1(self._conv_head(narrow)))
 
 
 class Block(nn.Module):

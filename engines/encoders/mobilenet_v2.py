@@ -36,9 +36,15 @@ class MobileNetV2(PictureEncoder):
                 channels = out
         self.features = nn.Sequential(*layers, _layer(channels, 1280, 1))
 
-    def maps(self, pictures: Tensor) -> Tensor:
+    def narrow(self, pictures: Tensor) -> Tensor:
         """See `PictureEncoder`."""
-        maps: Tensor = self.features(pictures)
+        for layer in list(self.features)[:-1]:
+            pictures = layer(pictures)
+        return pictures
+
+    def widen(self, narrow: Tensor) -> Tensor:
+        """See `PictureEncoder`."""
+        maps: Tensor = self.features[-1](narrow)
         return maps
 
 

@@ -1,4 +1,4 @@
-"""What all pretrained encoders share: bytes in, normalised inside the graph, the last map averaged to features."""
+"""What all pretrained encoders share: bytes in, normalised inside the graph, a map or the mean of a wider one out."""
 
 from __future__ import annotations
 
@@ -6,13 +6,15 @@ from abc import abstractmethod
 from collections.abc import Mapping
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
+
+from engines.encoders.frame import FrameEncoder
 
 Colours = tuple[float, float, float]
 
 
-class PictureEncoder(nn.Module):
-    """Frames uint8 `[N, H, W, 3]` BGR to features float32 `[N, features]`.
+class PictureEncoder(FrameEncoder):
+    """The vector is the mean of the network's last map; the map is the one before it, which a 1x1 convolution widens.
 
     The published networks see red first. Instead of swapping the channels of every frame, `take_weights` swaps those of
     the first convolution, once. Batch normalisation always uses the statistics of its training, also within a network
@@ -30,13 +32,21 @@ class PictureEncoder(nn.Module):
         self.register_buffer("scale", 1.0 / torch.tensor(std[::-1]).reshape(1, 3, 1, 1), persistent=False)
 
     @abstractmethod
+    def narrow(self, pictures: Tensor) -> Tensor:
+        """Normalised pictures float32 `[N, 3, H, W]` BGR to the map `[N, 320, H/32, W/32]`."""
+
+    @abstractmethod
+    def widen(self, narrow: Tensor) -> Tensor:
+        """That map to the network's last, `[N, 1280, H/32, W/32]`."""
+
     def maps(self, pictures: Tensor) -> Tensor:
-        """Normalised pictures float32 `[N, 3, H, W]` BGR to the last map `[N, features, H/32, W/32]`."""
+        """Normalised pictures float32 `[N, 3, H, W]` BGR to the last map."""
+        return self.widen(self.narrow(pictures))
 
     def forward(self, frames: Tensor) -> Tensor:
-        """Features of frames; the cast comes first, since not every engine can transpose uint8."""
+        """See `FrameEncoder`."""
         pictures = (frames.to(self.mean.dtype).permute(0, 3, 1, 2) - self.mean) * self.scale
-        return self.maps(pictures).mean((2, 3))
+        return self.narrow(pictures) if self.spatial else self.maps(pictures).mean((2, 3))
 
     def take_weights(self, tensors: Mapping[str, Tensor]) -> None:
         """Use published weights, whose first convolution expects red first."""

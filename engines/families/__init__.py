@@ -5,6 +5,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from engines.encoders import ENCODERS
 from engines.errors import ConfigError, MissingExtraError
 
 if TYPE_CHECKING:
@@ -13,30 +14,34 @@ if TYPE_CHECKING:
     from engines.families.contract import StreamModel
 
 FAMILIES: dict[str, str] = {
+    "cnn_lstm": "engines.families.encoder_lstm:EncoderLstm",
+    "gru": "engines.families.gru:Gru",
+}
+"""Every family by its name, as it is on an encoder that the options name; see `engines.encoders`."""
+
+WITHOUT_ENCODER: dict[str, str] = {
     "cnn_lstm": "engines.families.cnn_lstm:CnnLstm",
 }
-
-ON_ENCODERS: dict[str, str] = {
-    "cnn_lstm": "engines.families.encoder_lstm:EncoderLstm",
-}
-"""What a family is made of where its options name a pretrained `encoder`; see `engines.encoders`."""
+"""What a family is made of where its options name no encoder: a network with a CNN of its own."""
 
 
 def build_family(name: str, options: Mapping[str, object]) -> StreamModel:
     """Make a network with random weights, but for a pretrained encoder where the options name one.
 
     Raises:
-        ConfigError: an unknown family, or an option that it does not have or cannot take.
+        ConfigError: an unknown family, or an option that it needs, does not have or cannot take.
         MissingExtraError: torch, or the package with the encoder's weights, is not installed.
         ModelError: the encoder's weights are damaged.
     """
     if name not in FAMILIES:
         raise ConfigError(f"there is no model family {name!r}, known are {', '.join(sorted(FAMILIES))}")
-    if "encoder" in options and name not in ON_ENCODERS:
+    table = FAMILIES if "encoder" in options else WITHOUT_ENCODER
+    if name not in table:
         raise ConfigError(
-            f"the family {name} does not run on a pretrained encoder, these do: {', '.join(sorted(ON_ENCODERS))}"
+            f"the family {name} runs on an encoder: name one in its options, such as "
+            f"`options: {{encoder: {next(iter(ENCODERS))}}}`; known are {', '.join(sorted(ENCODERS))}"
         )
-    module, _, attribute = (ON_ENCODERS if "encoder" in options else FAMILIES)[name].partition(":")
+    module, _, attribute = table[name].partition(":")
     try:
         family: type[StreamModel] = getattr(import_module(module), attribute)
     except ModuleNotFoundError as error:

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from engines.errors import ConfigError
+from engines.families.cells import lstm_cell
 from engines.families.contract import State, StateSpec, StreamModel
 
 CELL = 8
@@ -85,11 +86,11 @@ class CnnLstm(StreamModel):
         place_h, place_c, scene_h, scene_c = state
         maps, pace = self._maps(features), self._pace(dt)
         gates = self.place_in(self._with_context(maps, pace)) + self.place_memory(place_h)
-        place_h, place_c = _lstm(gates, place_c)
+        place_h, place_c = lstm_cell(gates, place_c)
         seen = self._seen(maps, place_h, pace)
         from_input, from_memory, bias, more_bias = self.scene.all_weights[0]
         gates = functional.linear(seen, from_input, bias) + functional.linear(scene_h, from_memory, more_bias)
-        scene_h, scene_c = _lstm(gates, scene_c)
+        scene_h, scene_c = lstm_cell(gates, scene_c)
         return self.head(scene_h), (place_h, place_c, scene_h, scene_c)
 
     def forward(self, features: Tensor, dt: Tensor, state: State | None = None) -> tuple[Tensor, State]:
@@ -105,7 +106,7 @@ class CnnLstm(StreamModel):
         gates = torch.unflatten(self.place_in(self._with_context(maps, pace)), 0, (batch, steps))
         remembered = []
         for gate in gates.unbind(1):
-            place_h, place_c = _lstm(gate + self.place_memory(place_h), place_c)
+            place_h, place_c = lstm_cell(gate + self.place_memory(place_h), place_c)
             remembered.append(place_h)
         places = torch.stack(remembered, 1).flatten(0, 1)
         seen = torch.unflatten(self._seen(maps, places, pace), 0, (batch, steps))
@@ -184,10 +185,3 @@ class MapEncoder(nn.Module):
 def _block(inputs: int, outputs: int, *, stride: int = 1, dilation: int = 1) -> nn.Sequential:
     conv = nn.Conv2d(inputs, outputs, 3, stride=stride, padding=dilation, dilation=dilation, bias=False)
     return nn.Sequential(conv, nn.BatchNorm2d(outputs), nn.ReLU())
-
-
-def _lstm(gates: Tensor, cell: Tensor) -> tuple[Tensor, Tensor]:
-    """Hidden and cell state from gates in torch's order: input, forget, candidate, output."""
-    enter, forget, candidate, leave = gates.chunk(4, 1)
-    cell = torch.sigmoid(forget) * cell + torch.sigmoid(enter) * torch.tanh(candidate)
-    return torch.sigmoid(leave) * torch.tanh(cell), cell

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+
+from engines.further import FurtherInput, step_shape
 
 State = tuple[Tensor, ...]
 
@@ -32,10 +34,21 @@ class StreamModel(nn.Module):
     fps: float
     """The rate that `dt` is measured against, in frames a second."""
     features: tuple[int, ...]
-    """Shape of one frame's features."""
+    """Shape of the encoder's features of one frame."""
+    further: tuple[FurtherInput, ...] = ()
+    """What a step reads beside them; see `engines.further`."""
     labels: int
     """Number of classes."""
     state_spec: tuple[StateSpec, ...]
+    receptive_field: int | None = None
+    """How many of the latest steps an answer can depend on; None: there is no bound."""
+    temperature: Tensor
+    """float32 `[1]`: what served logits are divided by; 1 until calibration (Guo et al. 2017, arXiv 1706.04599)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("temperature", torch.ones(1))
+        self.register_load_state_dict_pre_hook(_with_temperature)  # type: ignore[no-untyped-call]
 
     @classmethod
     @abstractmethod
@@ -44,11 +57,19 @@ class StreamModel(nn.Module):
 
     @abstractmethod
     def step(self, features: Tensor, dt: Tensor, state: State) -> tuple[Tensor, State]:
-        """One step: features `[N, *features]` and dt `[N]` to logits `[N, labels]` and the next state."""
+        """One step: features `[N, *step_features]` and dt `[N]` to logits `[N, labels]` and the next state.
+
+        Logits are raw here and in `forward`: only what is served is divided by the temperature.
+        """
 
     @abstractmethod
     def forward(self, features: Tensor, dt: Tensor, state: State | None = None) -> tuple[Tensor, State]:
-        """A sequence: features `[N, T, *features]` and dt `[N, T]` to logits `[N, T, labels]` and the last state."""
+        """A sequence: features `[N, T, *step_features]` and dt `[N, T]` to logits `[N, T, labels]` and last state."""
+
+    @property
+    def step_features(self) -> tuple[int, ...]:
+        """Shape of what a step reads of one frame: `features`, and the further inputs behind them."""
+        return step_shape(self.features, self.further)
 
     def init_state(self, batch: int, like: Tensor | None = None) -> State:
         """The state of `batch` fresh streams, on the device and of the type of `like`."""
@@ -73,6 +94,7 @@ class Served(nn.Module):
         state = tuple(torch.where(_as_rows(fresh, s), torch.zeros_like(s), s) for s in state)
         dt = torch.where(fresh, torch.full_like(dt, 1.0 / self.model.fps), dt)
         logits, following = self.model.step(features, dt, state)
+        logits = logits / self.model.temperature
         # inputs too: on some engines ReLU and clamp turn NaN into a number, and the row would look well
         finite = torch.isfinite(features).flatten(1).all(1) & torch.isfinite(dt) & torch.isfinite(logits).all(1)
         for tensor in following:
@@ -84,3 +106,9 @@ class Served(nn.Module):
 def _as_rows(flags: Tensor, like: Tensor) -> Tensor:
     """Flags `[N]` shaped to broadcast over the rows of `like`."""
     return flags.reshape(-1, *[1] * (like.dim() - 1))
+
+
+def _with_temperature(module: nn.Module, tensors: dict[str, Any], prefix: str, *_: object) -> None:
+    """Weights that were saved before there was a temperature mean the network as it is."""
+    assert isinstance(module, StreamModel)
+    tensors.setdefault(f"{prefix}temperature", torch.ones_like(module.temperature))

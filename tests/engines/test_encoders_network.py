@@ -6,26 +6,26 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from engines.encoders import ENCODERS, EncoderInfo, build_encoder  # noqa: E402
+from engines.encoders import PRETRAINED, PretrainedInfo, build_encoder  # noqa: E402
 from engines.encoders.picture import PictureEncoder  # noqa: E402
 from engines.encoders.weights import load_weights, weights_installed  # noqa: E402
 from engines.errors import ConfigError  # noqa: E402
 from engines.families import build_family  # noqa: E402
 
 
-@pytest.fixture(scope="module", params=sorted(ENCODERS))
-def info(request: pytest.FixtureRequest) -> EncoderInfo:
-    return ENCODERS[request.param]
+@pytest.fixture(scope="module", params=sorted(PRETRAINED))
+def info(request: pytest.FixtureRequest) -> PretrainedInfo:
+    return PRETRAINED[request.param]
 
 
 @pytest.fixture(scope="module")
-def encoder(info: EncoderInfo) -> PictureEncoder:
+def encoder(info: PretrainedInfo) -> PictureEncoder:
     torch.manual_seed(4)
     return build_encoder(info, pretrained=False)
 
 
 @torch.no_grad()
-def test_frames_become_features(info: EncoderInfo, encoder: PictureEncoder) -> None:
+def test_frames_become_features(info: PretrainedInfo, encoder: PictureEncoder) -> None:
     for shape in ((3, 64, 96, 3), (1, 128, 64, 3)):
         features = encoder(torch.randint(0, 256, shape, dtype=torch.uint8))
         assert features.shape == (shape[0], info.features)
@@ -38,7 +38,7 @@ def test_the_last_map_has_a_cell_for_32_pixels(encoder: PictureEncoder) -> None:
 
 
 @torch.no_grad()
-def test_pixels_are_normalised_in_the_order_of_the_frames(info: EncoderInfo, encoder: PictureEncoder) -> None:
+def test_pixels_are_normalised_in_the_order_of_the_frames(info: PretrainedInfo, encoder: PictureEncoder) -> None:
     """A frame of the mean colour, blue first, is what the network sees as zero."""
     mean = torch.tensor(info.mean[::-1])
     assert torch.equal(mean - encoder.mean.flatten(), torch.zeros(3))
@@ -55,7 +55,7 @@ def test_training_leaves_the_statistics_alone(encoder: PictureEncoder) -> None:
     assert all(torch.equal(value, before[name]) for name, value in encoder.state_dict().items())
 
 
-def test_every_published_tensor_is_used_once(info: EncoderInfo) -> None:
+def test_every_published_tensor_is_used_once(info: PretrainedInfo) -> None:
     if not weights_installed(info.weights):
         pytest.skip(f"the weights of {info.name} are not installed: {info.weights.install}")
     published = load_weights(info.name, info.weights)

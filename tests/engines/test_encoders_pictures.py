@@ -21,7 +21,7 @@ pytest.importorskip("onnxscript")
 
 from engines.agreement import FEATURES, FRAMES  # noqa: E402
 from engines.backends import open_engines  # noqa: E402
-from engines.encoders import ENCODERS, EncoderInfo, build_encoder  # noqa: E402
+from engines.encoders import PRETRAINED, PretrainedInfo, build_encoder  # noqa: E402
 from engines.encoders.efficientnet_lite0 import SameConv  # noqa: E402
 from engines.encoders.picture import PictureEncoder  # noqa: E402
 from engines.encoders.weights import load_weights, weights_installed  # noqa: E402
@@ -56,9 +56,9 @@ def pictures() -> tuple[list[np.ndarray], list[int]]:
     ]
 
 
-@pytest.fixture(params=sorted(ENCODERS))
-def info(request: pytest.FixtureRequest) -> EncoderInfo:
-    info = ENCODERS[request.param]
+@pytest.fixture(params=sorted(PRETRAINED))
+def info(request: pytest.FixtureRequest) -> PretrainedInfo:
+    info = PRETRAINED[request.param]
     if not weights_installed(info.weights):
         pytest.skip(f"the weights of {info.name} are not installed: {info.weights.install}")
     return info
@@ -87,7 +87,7 @@ def centre(picture: np.ndarray, size: int) -> np.ndarray:
 
 
 def judge(
-    info: EncoderInfo, pictures: tuple[list[np.ndarray], list[int]], encode: Change = lambda encoder, x: encoder(x)
+    info: PretrainedInfo, pictures: tuple[list[np.ndarray], list[int]], encode: Change = lambda encoder, x: encoder(x)
 ) -> tuple[int, float]:
     """How many are named rightly, and the mean negative log-likelihood of the true class."""
     tensors = load_weights(info.name, info.weights)
@@ -103,7 +103,7 @@ def judge(
     return named, float(np.mean(doubt))
 
 
-def test_the_pictures_are_named_rightly(info: EncoderInfo, pictures: tuple[list[np.ndarray], list[int]]) -> None:
+def test_the_pictures_are_named_rightly(info: PretrainedInfo, pictures: tuple[list[np.ndarray], list[int]]) -> None:
     least, most = BARS[info.name]
     named, doubt = judge(info, pictures)
     assert named >= least
@@ -128,7 +128,7 @@ def unscaled(encoder: PictureEncoder, frames: torch.Tensor) -> torch.Tensor:
 def test_the_exported_graph_names_them_too(
     backend: str,
     precision: str,
-    info: EncoderInfo,
+    info: PretrainedInfo,
     pictures: tuple[list[np.ndarray], list[int]],
     graph: Callable[[str], bytes],
 ) -> None:
@@ -151,23 +151,23 @@ def test_the_exported_graph_names_them_too(
 
 @pytest.mark.parametrize("wrong", [red_first, zero_to_one, unscaled])
 def test_wrong_preprocessing_is_caught(
-    info: EncoderInfo, pictures: tuple[list[np.ndarray], list[int]], wrong: Change
+    info: PretrainedInfo, pictures: tuple[list[np.ndarray], list[int]], wrong: Change
 ) -> None:
     _, doubt = judge(info, pictures, wrong)
     assert doubt > BARS[info.name][1]
 
 
 def test_another_encoders_normalisation_is_caught(
-    info: EncoderInfo, pictures: tuple[list[np.ndarray], list[int]]
+    info: PretrainedInfo, pictures: tuple[list[np.ndarray], list[int]]
 ) -> None:
     """The trap of the Lite weights: their own package shows the mean and deviation of ImageNet, and nothing crashes."""
-    (other,) = (each for each in ENCODERS.values() if each.name != info.name)
+    (other,) = (each for each in PRETRAINED.values() if each.name != info.name)
     _, doubt = judge(replace(info, mean=other.mean, std=other.std), pictures)
     assert doubt > BARS[info.name][1]
 
 
 def test_padding_at_the_wrong_edge_is_caught(pictures: tuple[list[np.ndarray], list[int]]) -> None:
-    info = ENCODERS["efficientnet_lite0"]
+    info = PRETRAINED["efficientnet_lite0"]
     if not weights_installed(info.weights):
         pytest.skip(f"the weights of {info.name} are not installed: {info.weights.install}")
 

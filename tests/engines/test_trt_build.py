@@ -11,11 +11,11 @@ from onnx import TensorProto, helper, numpy_helper
 
 from engines.arena import pool_input, with_arena
 from engines.bundle import Bundle, list_bundles, load_bundle
-from engines.encoders import ENCODERS
+from engines.encoders import PRETRAINED
 from engines.engine import EngineOptions
 from engines.errors import BackendError, MissingExtraError, ModelError
 from engines.export import export_encoder, export_temporal
-from engines.families import FAMILIES, ON_ENCODERS, build_family
+from engines.families import FAMILIES, WITHOUT_ENCODER, build_family
 from engines.gpu import Driver
 from engines.halves import float_types, halved
 from engines.opset17 import lowered
@@ -148,8 +148,8 @@ def test_batches_between_are_padded_to_the_next() -> None:
     assert [bucket_for((1, 2, 4, 6), count) for count in range(1, 7)] == [1, 2, 4, 4, 6, 6]
 
 
-NETWORKS = {family: (family, {}) for family in FAMILIES} | {
-    f"{family} on {encoder}": (family, {"encoder": encoder}) for family in ON_ENCODERS for encoder in ENCODERS
+NETWORKS = {family: (family, {}) for family in WITHOUT_ENCODER} | {
+    f"{family} on {encoder}": (family, {"encoder": encoder}) for family in FAMILIES for encoder in PRETRAINED
 }
 
 

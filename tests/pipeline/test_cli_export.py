@@ -16,7 +16,7 @@ pytest.importorskip("onnxscript")
 from engines import exporting  # noqa: E402
 from engines.bundle import Bundle, load_bundle  # noqa: E402
 from engines.comparison import Check, VerifyReport  # noqa: E402
-from engines.encoders import ENCODERS  # noqa: E402
+from engines.encoders import PRETRAINED  # noqa: E402
 from engines.encoders.weights import weights_installed  # noqa: E402
 from engines.errors import ConfigError, MissingExtraError, ModelError, TrainingError, VidpipeError  # noqa: E402
 from engines.families import build_family  # noqa: E402
@@ -66,7 +66,7 @@ def call(*arguments: object) -> Result:
 
 
 def weights_or_skip(name: str) -> None:
-    source = ENCODERS[name].weights
+    source = PRETRAINED[name].weights
     if not weights_installed(source):
         pytest.skip(f"the weights of {name} are not installed: {source.install}")
 
@@ -80,7 +80,7 @@ def opset_of(bundle: Bundle, file: str) -> int:
     return int(graph.opset_import[0].version)
 
 
-@pytest.mark.parametrize("name", sorted(ENCODERS))
+@pytest.mark.parametrize("name", sorted(PRETRAINED))
 def test_an_encoder_becomes_a_verified_bundle_that_says_untrained(name: str, tmp_path: Path) -> None:
     weights_or_skip(name)
     out = tmp_path / "models" / "net"
@@ -97,7 +97,7 @@ def test_an_encoder_becomes_a_verified_bundle_that_says_untrained(name: str, tmp
     assert (manifest.name, manifest.version, manifest.family) == ("net", "0.0.0+untrained", "cnn_lstm")
     assert (manifest.input.width, manifest.input.height, manifest.features) == (96, 64, (1280,))
     assert manifest.training["state"] == "untrained"
-    assert manifest.training["encoder"]["weights_sha256"] == ENCODERS[name].weights.sha256
+    assert manifest.training["encoder"]["weights_sha256"] == PRETRAINED[name].weights.sha256
     assert "untrained" in manifest.summary
     assert not manifest.metrics
     assert "**UNTRAINED: its predictions mean nothing.**" in bundle.read("card.md").decode()
@@ -214,6 +214,7 @@ LITE = ("--encoder", "efficientnet_lite0")
         (["RECIPE", "--size", "64", "--fps", "3"], r"--size, --fps cannot go with a recipe"),
         ([*LITE, "--checkpoint", "x"], r"--checkpoint needs the RECIPE"),
         (["--encoder", "efficientnet-lite0"], r"no encoder 'efficientnet-lite0'; did you mean efficientnet_lite0\?"),
+        (["--encoder", "conv"], r"conv has no pretrained weights, .* pretrained are efficientnet_lite0, mobilenet_v2"),
         ([*LITE, "--family", "gpt"], r"no model family 'gpt'.*cnn_lstm"),
         ([*LITE, "--size", "100"], r"multiples of 32 from 64 to 1024 .*found 100x100"),
         ([*LITE, "--size", "big"], r"--size is 'big': give the pixels as 224, or as WIDTHxHEIGHT"),

@@ -1,0 +1,23 @@
+"""Small networks of every family, and of the options that change what they compute: name -> family and options."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+VECTOR: dict[str, object] = {"encoder": "pixels", "height": 5, "width": 6, "labels": 4}
+MAP: dict[str, object] = {"encoder": "conv", "height": 24, "width": 40, "labels": 4}
+LITE0: dict[str, object] = {
+    "encoder": "efficientnet_lite0", "pretrained": False, "height": 64, "width": 64, "labels": 4,
+}  # fmt: skip
+
+SMALL: Mapping[str, tuple[str, dict[str, object]]] = MappingProxyType({
+    "cnn_lstm without encoder": ("cnn_lstm", {"height": 24, "width": 40, "places": 6, "hidden": 10}),
+    "cnn_lstm": ("cnn_lstm", {**VECTOR, "reduced": 12, "hidden": 20}),
+    "cnn_lstm, differences": (
+        "cnn_lstm", {**VECTOR, "reduced": 12, "hidden": 10, "layers": 2, "inputs": "both", "differences": "absolute"},
+    ),
+    "cnn_lstm on efficientnet_lite0": ("cnn_lstm", {**LITE0, "hidden": 20}),
+    "gru": ("gru", {**VECTOR, "reduced": 12, "hidden": 20}),
+    "gru, differences": ("gru", {**VECTOR, "reduced": 12, "hidden": 10, "layers": 3, "inputs": "differences"}),
+})  # fmt: skip
