@@ -28,7 +28,7 @@ EXAMPLE_BATCH = 2
 def write_bundle(folder: Path, model: StreamModel, about: Manifest, card: str) -> Manifest:
     """Write `encoder.onnx`, `temporal.onnx`, `golden.npz`, `card.md` and `manifest.yaml` into `folder`.
 
-    Of `about`, input, features, state and files are replaced by what the network and the written files are.
+    Of `about`, input, features, further, state and files are replaced by what the network and the written files are.
 
     Raises:
         MissingExtraError: onnx or onnxscript is not installed.
@@ -47,6 +47,7 @@ def write_bundle(folder: Path, model: StreamModel, about: Manifest, card: str) -
         about,
         input=FrameInput(height, width, model.fps),
         features=model.features,
+        further=model.further,
         state=tuple(StateTensor(spec.name, f"next_{spec.name}", spec.shape) for spec in model.state_spec),
         files=files,
     )
@@ -69,7 +70,8 @@ def export_temporal(model: StreamModel, path: Path) -> None:
     from engines.families.contract import Served  # noqa: PLC0415 - needs torch
 
     ones = torch.ones(EXAMPLE_BATCH)
-    feeds = (torch.zeros((EXAMPLE_BATCH, *model.features)), ones / model.fps, ones, *model.init_state(EXAMPLE_BATCH))
+    seen = torch.zeros((EXAMPLE_BATCH, *model.step_features))
+    feeds = (seen, ones / model.fps, ones, *model.init_state(EXAMPLE_BATCH))
     names = [spec.name for spec in model.state_spec]
     inputs, outputs = ["features", "dt", "keep", *names], ["prob", "logits", "ok", *(f"next_{name}" for name in names)]
     _export(Served(model), feeds, path, inputs, outputs)

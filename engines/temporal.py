@@ -89,8 +89,8 @@ class Temporal:
 
         Args:
             rows: N rows of the pool, in use and all different.
-            features: float32 `[N, *step_features]`, what the encoder made of each camera's frame, and behind it the further
-                inputs of a model that has some (`engines.further.pack`).
+            features: float32 `[N, *step_features]`, what the encoder made of each camera's frame, and behind it further
+                inputs where the model has some (`engines.further.pack`).
             dt: N times in seconds since each camera's last step.
             keep: N truth values; where it is false the row starts afresh, and its dt counts as `1 / fps`.
 
