@@ -15,7 +15,11 @@ if TYPE_CHECKING:
 
 FAMILIES: dict[str, str] = {
     "cnn_lstm": "engines.families.encoder_lstm:EncoderLstm",
+    "convlstm": "engines.families.convlstm:ConvLstm",
     "gru": "engines.families.gru:Gru",
+    "multimodal": "engines.families.multimodal:Multimodal",
+    "tcn": "engines.families.tcn:Tcn",
+    "two_stream": "engines.families.two_stream:TwoStream",
 }
 """Every family by its name, as it is on an encoder that the options name; see `engines.encoders`."""
 

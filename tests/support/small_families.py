@@ -20,4 +20,11 @@ SMALL: Mapping[str, tuple[str, dict[str, object]]] = MappingProxyType({
     "cnn_lstm on efficientnet_lite0": ("cnn_lstm", {**LITE0, "hidden": 20}),
     "gru": ("gru", {**VECTOR, "reduced": 12, "hidden": 20}),
     "gru, differences": ("gru", {**VECTOR, "reduced": 12, "hidden": 10, "layers": 3, "inputs": "differences"}),
+    "two_stream": ("two_stream", {**VECTOR, "projected": 12, "hidden": 10}),
+    "two_stream, frames": (
+        "two_stream", {**VECTOR, "projected": 12, "hidden": 10, "motion": "frames", "thumbnail": [4, 5]},
+    ),
+    "convlstm": ("convlstm", {**MAP, "channels": 6}),
+    "convlstm, peepholes": ("convlstm", {**MAP, "channels": 5, "kernel": 1, "peepholes": True}),
+    "tcn": ("tcn", {**VECTOR, "channels": 12, "levels": 3}),
 })  # fmt: skip
