@@ -14,12 +14,15 @@ if TYPE_CHECKING:
     from engines.families.contract import StreamModel
 
 FAMILIES: dict[str, str] = {
+    "attention_lstm": "engines.families.attention_lstm:AttentionLstm",
     "cnn_lstm": "engines.families.encoder_lstm:EncoderLstm",
     "convlstm": "engines.families.convlstm:ConvLstm",
+    "graph": "engines.families.graph:Graph",
     "gru": "engines.families.gru:Gru",
     "multimodal": "engines.families.multimodal:Multimodal",
     "tcn": "engines.families.tcn:Tcn",
     "two_stream": "engines.families.two_stream:TwoStream",
+    "transformer": "engines.families.transformer:Transformer",
 }
 """Every family by its name, as it is on an encoder that the options name; see `engines.encoders`."""
 

@@ -27,4 +27,8 @@ SMALL: Mapping[str, tuple[str, dict[str, object]]] = MappingProxyType({
     "convlstm": ("convlstm", {**MAP, "channels": 6}),
     "convlstm, peepholes": ("convlstm", {**MAP, "channels": 5, "kernel": 1, "peepholes": True}),
     "tcn": ("tcn", {**VECTOR, "channels": 12, "levels": 3}),
+    "attention_lstm": ("attention_lstm", {**MAP, "reduced": 12, "hidden": 16, "attention": 8, "memory": 6}),
+    "graph": ("graph", {**MAP, "hidden": 12, "heads": 3, "grid": 2}),
+    "graph of every cell": ("graph", {**MAP, "hidden": 8, "heads": 2, "grid": 0}),
+    "transformer": ("transformer", {**VECTOR, "hidden": 16, "heads": 2, "window": 9}),
 })  # fmt: skip
