@@ -82,6 +82,22 @@ def sampled_frames(
         yield SampledVideo(frames[:held], times_s[:held])
 
 
+def check_file(video: Path) -> None:
+    """Refuse what can be told to be no video without decoding it; OpenCV would only say no.
+
+    Raises:
+        UnreadableVideoError: the file is missing, barred, a folder or empty.
+    """
+    try:
+        size = video.stat().st_size
+    except OSError as error:
+        raise UnreadableVideoError(f"{video}: it cannot be opened: {(error.strerror or str(error)).lower()}") from error
+    if video.is_dir():
+        raise UnreadableVideoError(f"{video}: it is a folder, not a video file")
+    if size == 0:
+        raise UnreadableVideoError(f"{video}: the file is empty (0 bytes)")
+
+
 def _due(video: Path, capture: cv2.VideoCapture, rate_hz: float, speed: float) -> Iterator[float]:
     """Walk over all frames and stop at the first of each sampling period; its time in seconds."""
     import cv2  # noqa: PLC0415 - only what sees pictures needs it
@@ -122,7 +138,7 @@ def _check_whole(video: Path, grabbed: int, announced: int) -> None:
 def _opened(video: Path) -> Iterator[cv2.VideoCapture]:
     import cv2  # noqa: PLC0415 - only what sees pictures needs it
 
-    _check_file(video)
+    check_file(video)
     # read once, when the first file is opened; without it FFmpeg writes its complaints on the user's terminal
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", _NO_LOG)
     level = cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
@@ -137,15 +153,3 @@ def _opened(video: Path) -> Iterator[cv2.VideoCapture]:
         yield capture
     finally:
         capture.release()
-
-
-def _check_file(video: Path) -> None:
-    """OpenCV only says no; these are the reasons that can be told without it."""
-    try:
-        size = video.stat().st_size
-    except OSError as error:
-        raise UnreadableVideoError(f"{video}: it cannot be opened: {(error.strerror or str(error)).lower()}") from error
-    if video.is_dir():
-        raise UnreadableVideoError(f"{video}: it is a folder, not a video file")
-    if size == 0:
-        raise UnreadableVideoError(f"{video}: the file is empty (0 bytes)")

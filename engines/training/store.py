@@ -54,7 +54,8 @@ def save_shard(path: Path, arrays: Arrays) -> None:
 def load_shard(path: Path) -> Arrays | None:
     """The arrays of a shard, or None where there is none or a damaged one, which is then made again."""
     try:
-        with np.load(path, allow_pickle=False) as shard:
+        # opened here, since np.load leaves a damaged file open
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as shard:
             return {name: shard[name] for name in shard.files}
-    except (OSError, ValueError, zipfile.BadZipFile):
+    except (OSError, EOFError, ValueError, zipfile.BadZipFile):
         return None
