@@ -21,8 +21,8 @@ FAMILIES: dict[str, str] = {
     "gru": "engines.families.gru:Gru",
     "multimodal": "engines.families.multimodal:Multimodal",
     "tcn": "engines.families.tcn:Tcn",
-    "two_stream": "engines.families.two_stream:TwoStream",
     "transformer": "engines.families.transformer:Transformer",
+    "two_stream": "engines.families.two_stream:TwoStream",
 }
 """Every family by its name, as it is on an encoder that the options name; see `engines.encoders`."""
 

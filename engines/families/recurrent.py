@@ -22,7 +22,8 @@ class RecurrentOptions(EncoderOptions, frozen=True, kw_only=True):
     """Sizes and inputs.
 
     `inputs` says whether the network reads the features, their differences to the step before, or both; `differences`
-    whether those keep their sign. `dropout` acts on the projected inputs, between layers and before the head.
+    whether those keep their sign. `dropout` acts on the projected inputs, between layers and before the head. With
+    `memory_s` units start with different rates of forgetting, the slowest of about so many seconds; 0: all alike.
     """
 
     reduced: Count = 256
@@ -31,12 +32,13 @@ class RecurrentOptions(EncoderOptions, frozen=True, kw_only=True):
     dropout: Share = 0.0
     inputs: Literal["features", "differences", "both"] = "features"
     differences: Kind = "signed"
+    memory_s: Annotated[float, msgspec.Meta(ge=0)] = 0.0
 
 
 class Recurrent(OnEncoder):
     """Features `[D]` -> linear, layer normalisation, ReLU -> recurrent network, with the pace of time -> head."""
 
-    options_type = RecurrentOptions
+    options_type: ClassVar[type[EncoderOptions]] = RecurrentOptions
     memory_type: ClassVar[type[LstmMemory] | type[GruMemory]]
 
     def __init__(self, options: RecurrentOptions) -> None:
@@ -46,6 +48,8 @@ class Recurrent(OnEncoder):
         width = 2 * self.features[0] if options.inputs == "both" else self.features[0]
         self.reduce = nn.Sequential(nn.Linear(width, options.reduced), nn.LayerNorm(options.reduced), nn.ReLU())
         self.memory = self.memory_type(options.reduced + 1, options.hidden, options.layers, options.dropout)
+        if options.memory_s:
+            self.memory.hold(options.memory_s * options.fps)
         self.dropout = nn.Dropout(options.dropout)
         self.head = nn.Linear(options.hidden, options.labels)
         self._kept = len(self.memory.parts)

@@ -57,7 +57,7 @@ def test_streaming_the_graph_equals_the_offline_sequence(exported: tuple[StreamM
     model, folder = exported
     graph, batch, steps = session(folder / "temporal.onnx"), 3, 60
     rng = np.random.default_rng(2)
-    features = rng.random((batch, steps, *model.features), np.float32)
+    features = rng.random((batch, steps, *model.step_features), np.float32)
     dt = (rng.random((batch, steps), np.float32) + 0.5) / np.float32(model.fps)
     dt[:, 0] = 1 / model.fps
     manifest = load_bundle(folder).manifest
@@ -81,7 +81,7 @@ def test_a_poisoned_row_is_flagged_alone(exported: tuple[StreamModel, Path]) -> 
     state = {pair.input: np.zeros((2, *pair.shape), np.float32) for pair in manifest.state}
     for tensor in state.values():
         tensor[1] = np.nan
-    feeds = {"features": np.zeros((2, *model.features), np.float32), "dt": np.full(2, 0.2, np.float32)}
+    feeds = {"features": np.zeros((2, *model.step_features), np.float32), "dt": np.full(2, 0.2, np.float32)}
     names = ["ok", *(pair.output for pair in manifest.state)]
     ok, *following = session(folder / "temporal.onnx").run(names, {**feeds, "keep": np.ones(2, np.float32), **state})
     assert ok.tolist() == [1.0, 0.0]

@@ -23,7 +23,7 @@ def model(request: pytest.FixtureRequest) -> StreamModel:
 
 def footage(model: StreamModel, streams: int = STREAMS, steps: int = STEPS) -> tuple[torch.Tensor, torch.Tensor]:
     generator = torch.Generator().manual_seed(5)
-    features = torch.rand((streams, steps, *model.features), generator=generator)
+    features = torch.rand((streams, steps, *model.step_features), generator=generator)
     return features, torch.rand((streams, steps), generator=generator) / model.fps + 0.05
 
 
@@ -172,7 +172,7 @@ def test_dt_matters(model: StreamModel) -> None:
 @pytest.mark.slow
 def test_4000_steps_stay_finite_and_close_to_float64(model: StreamModel) -> None:
     generator = torch.Generator().manual_seed(1)
-    features = torch.rand((2, 4000, *model.features), generator=generator)
+    features = torch.rand((2, 4000, *model.step_features), generator=generator)
     dt = torch.full((2, 4000), 1.0 / model.fps)
     single = stream(model, features, dt)
     double = stream(model.double(), features.double(), dt.double())

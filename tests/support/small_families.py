@@ -30,5 +30,10 @@ SMALL: Mapping[str, tuple[str, dict[str, object]]] = MappingProxyType({
     "attention_lstm": ("attention_lstm", {**MAP, "reduced": 12, "hidden": 16, "attention": 8, "memory": 6}),
     "graph": ("graph", {**MAP, "hidden": 12, "heads": 3, "grid": 2}),
     "graph of every cell": ("graph", {**MAP, "hidden": 8, "heads": 2, "grid": 0}),
+    "multimodal": (
+        "multimodal", {**VECTOR, "reduced": 12, "hidden": 10, "further": [
+            {"name": "audio", "size": 7, "reduced": 9, "hidden": 8}, {"name": "door", "size": 1, "reduced": 5, "hidden": 8},
+        ]},
+    ),
     "transformer": ("transformer", {**VECTOR, "hidden": 16, "heads": 2, "window": 9}),
 })  # fmt: skip
