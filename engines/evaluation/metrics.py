@@ -176,6 +176,15 @@ def clip_metrics(judged: Judged) -> dict[str, Metric]:
     }
 
 
+def undefined(why: str) -> Metric:
+    """A figure that does not exist, for a reason that is known beforehand."""
+
+    def metric(_: Weights) -> float:
+        raise Undefined(why)
+
+    return metric
+
+
 def _share(judged: Judged, asked: NDArray[np.bool_], why: str) -> Metric:
     def metric(groups: Weights) -> float:
         weights = judged.weights(groups) * asked

@@ -13,6 +13,7 @@ from pipeline.cli.bench import bench
 from pipeline.cli.build import build
 from pipeline.cli.check import check
 from pipeline.cli.doctor import doctor
+from pipeline.cli.evaluate import evaluate
 from pipeline.cli.export import export
 from pipeline.cli.fakecam import fakecam
 from pipeline.cli.init import init
@@ -46,7 +47,7 @@ def _options(
     """Real-time video analytics with memory: cameras in, predictions of a recurrent network out."""
 
 
-for _command in (run, watch, check, init, models, build, verify, doctor, fakecam, bench, train, export):
+for _command in (run, watch, check, init, models, build, verify, doctor, fakecam, bench, train, evaluate, export):
     app.command()(_command)
 
 
