@@ -120,11 +120,13 @@ def hold_out(videos: Sequence[LabelledVideo], share: float, seed: int) -> Fold:
     """
     groups = [video.group for video in videos]
     _check_enough(groups, 2, "a validation part")
-    splitter = _sklearn("GroupShuffleSplit")(_DRAWS, test_size=share, random_state=seed)
+    number = len(set(groups))
+    held = min(max(round(share * number), 1), number - 1)
+    splitter = _sklearn("GroupShuffleSplit")(_DRAWS, test_size=held, random_state=seed)
     kinds, kind = np.unique(strata(videos), return_inverse=True)
     one_hot = np.eye(len(kinds))[kind]
     draws = list(splitter.split(groups, groups=groups))
-    uneven = [np.abs(one_hot[held].sum(0) / one_hot.sum(0) - share).sum() for _, held in draws]
+    uneven = [np.abs(one_hot[part].sum(0) / one_hot.sum(0) - share).sum() for _, part in draws]
     fold = _fold(videos, *draws[int(np.argmin(uneven))])
     _check_covers(fold.validation, videos, "the held-out part")
     return fold
@@ -133,7 +135,9 @@ def hold_out(videos: Sequence[LabelledVideo], share: float, seed: int) -> Fold:
 def strata(videos: Sequence[LabelledVideo]) -> list[str]:
     """One label per video to balance parts by; of several the one that is rarest among the videos."""
     often = Counter(label for video in videos for label in {span.label for span in video.spans})
-    return [min((span.label for span in video.spans), key=lambda label: (often[label], label)) for video in videos]
+    return [
+        min((s.label for s in video.spans), key=lambda label: (often[label], label), default="") for video in videos
+    ]
 
 
 def _fold(videos: Sequence[LabelledVideo], train: Iterable[int], validation: Iterable[int]) -> Fold:
