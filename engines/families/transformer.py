@@ -58,6 +58,7 @@ class Transformer(OnEncoder):
 
     def step(self, features: Tensor, dt: Tensor, state: State) -> tuple[Tensor, State]:
         """One frame of each stream; see the contract."""
+        # with an axis of time: chained residual layers over [N, hidden] crash OpenVINO 2026.2 to 2026.4 as it compiles
         logits, following = self._pass(features[:, None], dt[:, None], state)
         return logits[:, 0], following
 

@@ -8,6 +8,7 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
+from small_families import SMALL
 
 from engines.arena import pool_input, with_arena
 from engines.bundle import Bundle, list_bundles, load_bundle
@@ -148,14 +149,24 @@ def test_batches_between_are_padded_to_the_next() -> None:
     assert [bucket_for((1, 2, 4, 6), count) for count in range(1, 7)] == [1, 2, 4, 4, 6, 6]
 
 
-NETWORKS = {family: (family, {}) for family in WITHOUT_ENCODER} | {
-    f"{family} on {encoder}": (family, {"encoder": encoder}) for family in FAMILIES for encoder in PRETRAINED
+NEEDED: dict[str, dict[str, object]] = {"multimodal": {"further": [{"name": "audio", "size": 20}]}}
+NETWORKS: dict[str, tuple[str, dict[str, object]]] = {
+    **{family: (family, {"encoder": "conv", **NEEDED.get(family, {})}) for family in FAMILIES},
+    **{f"{family} without encoder": (family, {}) for family in WITHOUT_ENCODER},
+    # one family for the pretrained encoders' vectors and one for their maps
+    **{
+        f"{family} on {encoder}": (family, {"encoder": encoder})
+        for family in ("gru", "graph")
+        for encoder in PRETRAINED
+    },
+    **{f"small {name}": network for name, network in SMALL.items() if ", " in name or " of " in name},
 }
+"""Every family in its own sizes, every pretrained encoder, and small networks of the options that change a graph."""
 
 
 @pytest.fixture(scope="module", params=sorted(NETWORKS))
 def exported(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Exported:
-    """A network of every family on every encoder, with the pretrained weights where they are installed."""
+    """Every family, small and in its own sizes, and every pretrained encoder, with its weights where they are here."""
     pytest.importorskip("torch")
     family, options = NETWORKS[request.param]
     try:
