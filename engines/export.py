@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import msgspec
+import numpy as np
 
 from engines.errors import MissingExtraError
 from engines.golden import GOLDEN, encode_golden
@@ -23,10 +26,13 @@ if TYPE_CHECKING:
 
 OPSET = 20
 EXAMPLE_BATCH = 2
+WEIGHTS = "weights.npz"
 
 
-def write_bundle(folder: Path, model: StreamModel, about: Manifest, card: str) -> Manifest:
-    """Write `encoder.onnx`, `temporal.onnx`, `golden.npz`, `card.md` and `manifest.yaml` into `folder`.
+def write_bundle(
+    folder: Path, model: StreamModel, about: Manifest, card: str, extra: Mapping[str, bytes] = MappingProxyType({})
+) -> Manifest:
+    """Write both graphs, `golden.npz`, `weights.npz`, `card.md`, the `extra` files and `manifest.yaml` into `folder`.
 
     Of `about`, input, features, further, state and files are replaced by what the network and the written files are.
 
@@ -41,7 +47,10 @@ def write_bundle(folder: Path, model: StreamModel, about: Manifest, card: str) -
     export_temporal(model, folder / "temporal.onnx")
     (folder / GOLDEN).write_bytes(encode_golden(record_golden(model)))
     (folder / "card.md").write_text(card, encoding="utf-8")
-    files = {name: _sha256(folder / name) for name in ("encoder.onnx", "temporal.onnx", GOLDEN, "card.md")}
+    for name, data in ({WEIGHTS: encode_weights(model)} | dict(extra)).items():
+        (folder / name).write_bytes(data)
+    written = ("encoder.onnx", "temporal.onnx", GOLDEN, WEIGHTS, "card.md", *extra)
+    files = {name: _sha256(folder / name) for name in written}
     height, width = model.frame_shape
     manifest = msgspec.structs.replace(
         about,
@@ -53,6 +62,18 @@ def write_bundle(folder: Path, model: StreamModel, about: Manifest, card: str) -
     )
     (folder / "manifest.yaml").write_text(dump_manifest(manifest), encoding="utf-8")
     return manifest
+
+
+def encode_weights(model: StreamModel) -> bytes:
+    """The bytes of a `weights.npz`: all parameters and buffers but the encoder's, by name, without pickle.
+
+    With the options in the manifest's recipe they give the network back: for a pass over whole sequences, or to train
+    it further.
+    """
+    buffer = io.BytesIO()
+    tensors = {name: value for name, value in model.state_dict().items() if not name.startswith("encoder.")}
+    np.savez_compressed(buffer, **{name: value.detach().cpu().numpy() for name, value in tensors.items()})
+    return buffer.getvalue()
 
 
 def export_encoder(model: StreamModel, path: Path) -> None:

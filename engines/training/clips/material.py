@@ -1,0 +1,118 @@
+"""What a training on labelled video learns from and is judged on: features, or frames where the encoder is tuned."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+import numpy as np
+from rich.console import Console
+
+from engines.datasets.draws import Augmentation
+from engines.datasets.encoding import Encode
+from engines.datasets.features import encode_dataset
+from engines.datasets.labelled import Dataset, LabelledVideo, Skipped
+from engines.families.contract import StreamModel
+from engines.training.clips.division import Division, divide
+from engines.training.features import encode
+from engines.training.progress import reporter
+from engines.training.recipe import Recipe
+from engines.training.sequences import FeatureSequence
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Material:
+    """Sequences of all usable videos.
+
+    Attributes:
+        dataset: what was read, without the videos that cannot be used.
+        division: of these.
+        skipped: files that were left out.
+        views: by the video's name its sequence in each view; videos that only judge have the plain one.
+    """
+
+    dataset: Dataset
+    division: Division
+    skipped: tuple[Skipped, ...]
+    views: dict[str, tuple[FeatureSequence, ...]]
+
+    def train_views(self, videos: Sequence[LabelledVideo]) -> list[list[FeatureSequence]]:
+        """For each view the sequences of videos."""
+        return [list(view) for view in zip(*(self.views[video.name] for video in videos), strict=True)]
+
+    def plain(self, videos: Sequence[LabelledVideo]) -> list[FeatureSequence]:
+        """The sequences of videos as serving sees them."""
+        return [self.views[video.name][0] for video in videos]
+
+
+def prepare(dataset: Dataset, recipe: Recipe, model: StreamModel, cache: Path, console: Console) -> Material:
+    """Divide the dataset and encode its videos; what was encoded before comes from the folder `cache`.
+
+    Raises:
+        DataError: the dataset cannot be divided as the recipe says, features are not finite, or no video is left.
+    """
+    division = divide(dataset, recipe)  # before the long work, so that a mistake is told at once
+    views: dict[str, tuple[FeatureSequence, ...]] = {}
+    skipped = [*dataset.skipped]
+    for videos, count in ((division.learnt, recipe.data.views), (division.judging, 1)):
+        if not videos:
+            continue
+        with reporter(console, "encoding videos", len(videos)) as news:
+            encoded = encode_dataset(
+                videos,
+                _encode(model, recipe),
+                rate_hz=model.fps,
+                size=model.frame_shape,
+                labels=dataset.labels,
+                encoder_id="frames" if recipe.encoder == "fine_tuned" else encoder_identity(model),
+                views=count,
+                augmentation=recipe.data.augment if recipe.data.augment != Augmentation() else None,
+                seed=recipe.seed,
+                cache=cache,
+                news=news,
+                half=recipe.encoder == "frozen",
+            )
+        skipped += encoded.skipped
+        rows = zip(*encoded.views, strict=True)
+        views |= {video.name: row for video, row in zip(encoded.videos, rows, strict=True)}
+    usable = replace(dataset, videos=tuple(video for video in dataset.videos if video.name in views))
+    return Material(usable, _usable(division, usable, recipe), tuple(skipped), views)
+
+
+def with_features(sequences: Sequence[FeatureSequence], model: StreamModel) -> list[FeatureSequence]:
+    """The same sequences with the encoder's features in place of frames."""
+    model.eval()
+    return [
+        replace(each, features=encode(model, each.features)) if each.features.dtype == np.uint8 else each
+        for each in sequences
+    ]
+
+
+def encoder_identity(model: StreamModel) -> str:
+    """What the encoder is: its class, the shape of its features, and SHA-256 of its weights."""
+    digest = hashlib.sha256()
+    for name, value in sorted(model.encoder.state_dict().items()):
+        array: NDArray[np.generic] = value.detach().cpu().numpy()
+        digest.update(name.encode() + array.tobytes())
+    return f"{type(model.encoder).__qualname__}{list(model.features)}-{digest.hexdigest()[:24]}"
+
+
+def _encode(model: StreamModel, recipe: Recipe) -> Encode:
+    if recipe.encoder == "fine_tuned":
+        return lambda frames: cast("NDArray[np.float32]", frames)  # kept as they are: the encoder is yet to learn
+    model.eval()
+    return lambda frames: encode(model, frames)
+
+
+def _usable(division: Division, usable: Dataset, recipe: Recipe) -> Division:
+    """The same division where every video can be used; else a new one of those that can."""
+    left = {video.name for video in usable.videos}
+    if all(video.name in left for video in (*division.learnt, *division.judging)):
+        return division
+    return divide(usable, recipe)
