@@ -115,17 +115,32 @@ class AlarmStream:
     def false_per_hour(self) -> Metric:
         """False alarms per hour of quiet time."""
         false = self._count([self._alarm_groups[index] for index in self.false])
-        quiet_s = np.zeros(self._groups)
-        for start_s, end_s in self.truth.quiet_spans:
-            for owner, shared_s in _shares(self.truth.owners, start_s, end_s):
-                quiet_s[owner] += shared_s
+        quiet_s = self._seconds(self.truth.quiet_spans)
 
         def metric(weights: Weights) -> float:
-            if quiet_s @ weights <= 0:
-                raise Undefined("no quiet time, more than a clip after any event")
-            return float(3600.0 * (false @ weights) / (quiet_s @ weights))
+            return 3600.0 * float(false @ weights) / _some_quiet(float(quiet_s @ weights))
 
         return metric
+
+    def quiet_in_alarm(self) -> Metric:
+        """Share of quiet time during which an alarm is on: one that never ends is a single false alarm, or none."""
+        spans = _merged([(alarm.start_s, alarm.end_s) for alarm in self.alarms])
+        covered = [
+            (max(a, start_s), min(b, end_s))
+            for a, b in self.truth.quiet_spans
+            for start_s, end_s in spans
+            if start_s < b and end_s > a
+        ]
+        covered_s, quiet_s = self._seconds(covered), self._seconds(self.truth.quiet_spans)
+        return lambda weights: float(covered_s @ weights) / _some_quiet(float(quiet_s @ weights))
+
+    def _seconds(self, spans: Sequence[tuple[float, float]]) -> NDArray[np.float64]:
+        """How much of the spans each group's videos show, `[G]`."""
+        seconds = np.zeros(self._groups)
+        for start_s, end_s in spans:
+            for owner, shared_s in _shares(self.truth.owners, start_s, end_s):
+                seconds[owner] += shared_s
+        return seconds
 
     def _count(self, groups: Sequence[int]) -> NDArray[np.float64]:
         return np.bincount(np.array(groups, np.int64), minlength=self._groups).astype(np.float64)
@@ -171,6 +186,22 @@ def moved_rule(rule: EventRule, threshold: float, *, hysteresis: bool) -> EventR
         return EventRule(threshold, threshold)
     leave = min(threshold, threshold * rule.exit / rule.enter if rule.enter else threshold)
     return EventRule(threshold, leave, rule.min_duration_s, rule.cool_down_s)
+
+
+def _some_quiet(seconds: float) -> float:
+    if seconds <= 0:
+        raise Undefined("no quiet time, more than a clip after any event")
+    return seconds
+
+
+def _merged(spans: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    merged: list[tuple[float, float]] = []
+    for start_s, end_s in sorted(spans):
+        if merged and start_s <= merged[-1][1]:
+            merged[-1] = (merged[-1][0], max(end_s, merged[-1][1]))
+        else:
+            merged.append((start_s, end_s))
+    return merged
 
 
 def _plain(metric: Metric, groups: int) -> float | None:

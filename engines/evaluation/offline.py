@@ -30,7 +30,7 @@ class WholeSequence:
     """A bundle's recurrent part in torch, from `weights.npz` and the options of its recipe."""
 
     def __init__(self, model: StreamModel) -> None:
-        self._model = model.eval()
+        self.model = model.eval()
 
     @classmethod
     def load(cls, bundle: Bundle) -> WholeSequence:
@@ -59,13 +59,13 @@ class WholeSequence:
         """Probabilities `[F, labels]` of one video from a fresh state; features `[F, *features]`, dt `[F]` seconds."""
         import torch  # noqa: PLC0415 - optional
 
-        temperature = getattr(self._model, "temperature", torch.ones(1))
+        temperature = getattr(self.model, "temperature", torch.ones(1))
         state, parts = None, []
         with torch.inference_mode():
             for first in range(0, len(dt), STEPS_AT_ONCE):
                 part = slice(first, first + STEPS_AT_ONCE)
                 seen, paces = (torch.from_numpy(np.ascontiguousarray(each[part]))[None] for each in (features, dt))
-                logits, state = self._model(seen, paces, state)
+                logits, state = self.model(seen, paces, state)
                 parts.append(torch.softmax(logits[0] / temperature, 1).numpy())
         return np.concatenate(parts)
 

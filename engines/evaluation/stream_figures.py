@@ -17,5 +17,6 @@ def stream_metrics(alarms: AlarmStream, manifest: Manifest) -> dict[str, Metric]
         "delay_p90_s": alarms.delay_s(0.9),
         "missed_events": alarms.missed(),
         "false_alarms_per_hour": alarms.false_per_hour(),
+        "quiet_in_alarm": alarms.quiet_in_alarm(),
     }
     return found if manifest.events else dict.fromkeys(found, undefined("the bundle has no event rules"))

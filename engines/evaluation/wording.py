@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from engines.evaluation.record import Agreement, Evaluation
+from engines.evaluation.record import Agreement, Evaluation, StreamScore
 
 TITLES = {
     "accuracy": "clip accuracy",
@@ -26,6 +26,7 @@ TITLES = {
     "delay_p90_s": "detection delay, 90th percentile, s",
     "missed_events": "events missed, share",
     "false_alarms_per_hour": "false alarms per quiet hour",
+    "quiet_in_alarm": "quiet time under alarm, share",
 }
 """What tables call each figure."""
 
@@ -46,6 +47,20 @@ def interval_text(found: Evaluation) -> str:
     """How the intervals came about."""
     what = "groups" if found.data.grouped else "videos (no groups were given)"
     return f"Intervals: 95 %, {found.draws} bootstrap draws of {found.data.groups} {what}, seed {found.seed}."
+
+
+def stream_text(stream: StreamScore) -> str:
+    """What the event figures are about."""
+    how = (
+        "all videos one after the other in an order drawn by the seed, the state carried over every cut"
+        if stream.joined
+        else "each video on its own from a fresh state, shown one after the other"
+    )
+    return (
+        f"{stream.seconds:.0f} s of stream: {how}. {stream.events} events, {stream.alarms} alarms; {stream.missed} "
+        f"events missed, {stream.false_alarms} alarms false in {stream.quiet_seconds:.0f} s of quiet (labelled, without "
+        "an event, more than a clip after the last one)."
+    )
 
 
 def agreement_text(agreement: Agreement) -> str:

@@ -27,6 +27,7 @@ def evaluate(
     split: Annotated[str, typer.Option(help="Judge the rows of this split only; else every row.")] = "",
     background: Annotated[str, typer.Option(help="Label of the unmarked time of videos with intervals.")] = "",
     backend: Annotated[str, typer.Option(help="auto, tensorrt, openvino, onnxruntime or torch.")] = "auto",
+    report: Annotated[Path | None, typer.Option(help="Write the report to this HTML file.")] = None,
     bootstrap: Annotated[int, typer.Option(min=0, help="Draws of groups behind each interval.")] = 1000,
     seed: Annotated[int, typer.Option(min=0, help="Of the draws, and of the order of the joined stream.")] = 0,
     threads: Annotated[int | None, typer.Option(min=1, help="Threads of the encoder. Default: one per CPU.")] = None,
@@ -36,7 +37,7 @@ def evaluate(
 
     The first line says so when the model does not beat the best baseline.
 
-    Example: vidpipe evaluate fight --data clips/manifest.csv --split val
+    Example: vidpipe evaluate fight --data clips/manifest.csv --split val --report report.html
     """
     # BLAS threads would spin against the engine's own; numpy reads this when it is first imported
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
@@ -46,6 +47,7 @@ def evaluate(
     from engines.datasets.reading import load_dataset
     from engines.evaluation.evaluate import evaluate as judge
     from engines.evaluation.judging import Order
+    from engines.evaluation.report.page import write_report
     from pipeline.cli.log import log_to_stderr
     from pipeline.cli.tables import print_table, waiting
 
@@ -55,7 +57,10 @@ def evaluate(
     command = shlex.join(["vidpipe", *sys.argv[1:]])
     order = Order(split, backend, bootstrap, seed, threads, command)
     with waiting(f"evaluating {bundle.name}") as tell:
-        found, _material = judge(bundle, dataset, order, tell)
+        found, material = judge(bundle, dataset, order, tell)
+        if report is not None:
+            tell("writing the report")
+            write_report(found, material, report)
     if json:
         typer.echo(msgspec.json.encode(found).decode())
         return
@@ -84,10 +89,12 @@ def _text(figure: Figure) -> str:
 
 
 def _lines(found: Evaluation) -> Iterator[str]:
-    from engines.evaluation.wording import agreement_text, data_text, interval_text
+    from engines.evaluation.wording import agreement_text, data_text, interval_text, stream_text
 
     yield data_text(found)
     yield interval_text(found)
+    if found.stream is not None:
+        yield stream_text(found.stream)
     yield agreement_text(found.agreement)
     for label in found.labels:
         figures = f"recall {_text(label.recall)}, precision {_text(label.precision)}"
