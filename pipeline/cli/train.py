@@ -87,12 +87,11 @@ def _print(judgement: Judgement, json: bool) -> None:
     if json:
         import msgspec
 
-        typer.echo(msgspec.json.encode({**vars(judgement), "verdict": judgement.verdict}).decode())
+        typer.echo(msgspec.json.encode({**vars(judgement), "warning": judgement.warning}).decode())
         return
     from pipeline.cli.tables import new_table, print_table
 
-    if judgement.verdict:
-        typer.echo(judgement.verdict)
+    typer.echo(judgement.comparison.sentence)
     typer.echo(f"{judgement.clips} clips, {judgement.where}; in brackets the middle 95 % of draws of whole groups")
     table = new_table("figure", "this model", *judgement.baselines)
     for key, title in SHOWN.items():

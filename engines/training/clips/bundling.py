@@ -67,8 +67,8 @@ def metrics_of(judgement: Judgement) -> dict[str, float]:
     metrics: dict[str, float] = {}
     for name, figure in judgement.figures.items():
         metrics |= _numbers(name, figure)
-    for name in judgement.gains:
-        metrics |= _numbers(f"best_baseline_{name}", judgement.baselines[judgement.rivals[name]][name])
+    for name, rival in judgement.comparison.against.items():
+        metrics |= _numbers(f"best_baseline_{name}", judgement.baselines[rival][name])
     return {**metrics, "clips": float(judgement.clips), "groups": float(judgement.groups)}
 
 

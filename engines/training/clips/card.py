@@ -71,7 +71,7 @@ def make_card(about: Manifest, material: Material, judgement: Judgement, trainin
     return CARD.format(
         name=about.name,
         version=about.version,
-        headline=f"**{judgement.verdict}**\n\n" if judgement.verdict else "",
+        headline=f"**{judgement.warning}**\n\n" if judgement.warning else "",
         summary=about.summary or "A model of labelled video.",
         labels=", ".join(f"`{label}`" for label in about.labels),
         width=about.input.width,

@@ -2,27 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from engines.evaluation.baselines import Baselines
-from engines.evaluation.metrics import Judged, accuracy, auc, clip_figures
-from engines.evaluation.resampling import Figure, Metric, Resampling
+from engines.evaluation.metrics import Judged, clip_metrics
+from engines.evaluation.record import Comparison
+from engines.evaluation.resampling import Figure, Resampling
+from engines.evaluation.verdict import compare
 from engines.manifest import ClipRule
-from engines.training.answers import Answers, ClipScores, clip_scores, runs
+from engines.training.answers import Answers, clip_scores, runs
 from engines.training.sequences import FeatureSequence
-
-Scores = NDArray[np.floating[Any]]
 
 DRAWS = 1000
 
 SHOWN = {"accuracy": "clip accuracy", "balanced_accuracy": "balanced accuracy", "auc": "AUC", "map": "macro mAP",
          "ece": "calibration error", "brier": "Brier score"}  # fmt: skip
 """The figures of a judgement and what people call them."""
+
+Simple = Mapping[str, NDArray[np.float64]]
+"""By the baseline's name its probabilities of each clip, `[clips, labels]`."""
 
 
 @dataclass(frozen=True)
@@ -35,8 +37,7 @@ class Judgement:
         groups: number of their groups.
         figures: of the network, by the names in `SHOWN`.
         baselines: the same of each baseline.
-        gains: accuracy, and AUC of two labels, of the network minus those of the baseline that is best at it, paired.
-        rivals: which baseline that was.
+        comparison: the network against the best of them.
     """
 
     where: str
@@ -44,27 +45,19 @@ class Judgement:
     groups: int
     figures: dict[str, Figure]
     baselines: dict[str, dict[str, Figure]]
-    gains: dict[str, Figure]
-    rivals: dict[str, str]
+    comparison: Comparison
 
     @property
-    def verdict(self) -> str:
-        """A warning where the network does not beat the best baseline for certain; empty where it does."""
-        for name, gain in self.gains.items():
-            if gain.value is None or (gain.low if gain.low is not None else gain.value) <= 0.0:
-                return (
-                    f"It does not beat the simple baseline '{self.rivals[name]}' for certain: {SHOWN[name]} "
-                    f"{shown(self.figures[name])} against {shown(self.baselines[self.rivals[name]][name])}, "
-                    f"difference {shown(gain)}."
-                )
-        return ""
+    def warning(self) -> str:
+        """A sentence where the network is not better than the best baseline for certain; empty where it is."""
+        return "" if self.comparison.verdict == "better" else self.comparison.sentence
 
 
 def judge(
     where: str,
     answers: Answers,
     sequences: Sequence[FeatureSequence],
-    simple: Sequence[dict[str, NDArray[np.float64]]],
+    simple: Simple,
     clip: ClipRule,
     *,
     temperature: float,
@@ -73,27 +66,22 @@ def judge(
 ) -> Judgement:
     """Figures of held-out sequences: `answers` are the network's logits, `simple` what baselines say of each clip."""
     found = clip_scores(answers, sequences, clip.aggregate, temperature=temperature, warm_up_s=warm_up_s)
-    figures = _figures(found.scores, found, seed)
-    tables = {name: np.stack([each[name] for each in simple]) for name in (simple[0] if simple else ())}
-    baselines = {name: _figures(table, found, seed) for name, table in tables.items()}
-    gains, rivals = {}, {}
-    for name, metric in (("accuracy", accuracy), ("auc", auc)):
-        values = {rival: made[name].value for rival, made in baselines.items() if made[name].value is not None}
-        if values and figures[name].value is not None:
-            best = max(values, key=lambda rival: values[rival] or 0.0)
-            resampling = Resampling(found.groups, DRAWS, seed)
-            ours, theirs = (_metric(metric, table, found, resampling) for table in (found.scores, tables[best]))
-            gains[name], rivals[name] = resampling.difference(ours, theirs), best
-    return Judgement(where, len(found), len(set(found.groups)), figures, baselines, gains, rivals)
+    resampling = Resampling(found.groups, DRAWS, seed)
+    model = Judged(found.scores.astype(np.float64), found.truth, resampling.index)
+    others = {name: Judged(table, found.truth, resampling.index) for name, table in simple.items()}
+    baselines = {name: _figures(judged, resampling) for name, judged in others.items()}
+    comparison = compare(model, others, resampling)
+    return Judgement(where, len(found), len(resampling.names), _figures(model, resampling), baselines, comparison)
 
 
-def simple_scores(baselines: Baselines, sequences: Sequence[FeatureSequence]) -> list[dict[str, NDArray[np.float64]]]:
+def simple_scores(baselines: Baselines, sequences: Sequence[FeatureSequence]) -> dict[str, NDArray[np.float64]]:
     """What each baseline says of every clip, in the order of `clip_scores`."""
-    return [
+    said = [
         baselines.predict(sequence.features[start:end])
         for sequence in sequences
         for start, end in runs(sequence.labels)
     ]
+    return {name: np.stack([each[name] for each in said]) for name in baselines.models}
 
 
 def shown(figure: Figure) -> str:
@@ -105,9 +93,5 @@ def shown(figure: Figure) -> str:
     return f"{figure.value:.3f} ({figure.low:.3f} to {figure.high:.3f})"
 
 
-def _figures(scores: Scores, clips: ClipScores, seed: int) -> dict[str, Figure]:
-    return clip_figures(np.asarray(scores, np.float64), clips.truth, clips.groups, draws=DRAWS, seed=seed)
-
-
-def _metric(metric: Callable[[Judged], Metric], scores: Scores, clips: ClipScores, resampling: Resampling) -> Metric:
-    return metric(Judged(np.asarray(scores, np.float64), clips.truth, resampling.index))
+def _figures(judged: Judged, resampling: Resampling) -> dict[str, Figure]:
+    return {name: resampling.figure(metric) for name, metric in clip_metrics(judged).items()}

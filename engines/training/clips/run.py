@@ -27,7 +27,7 @@ from engines.training.clips.bundling import Result, make_bundle
 from engines.training.clips.calibration import fit_temperature
 from engines.training.clips.division import data_digest
 from engines.training.clips.folds import FoldResult, final_epochs, judging_epochs, load_fold, pieces, save_fold
-from engines.training.clips.judging import Judgement, judge, shown, simple_scores
+from engines.training.clips.judging import Judgement, Simple, judge, shown, simple_scores
 from engines.training.clips.material import Material, prepare, with_features
 from engines.training.clips.rules import Stream, choose_rules, make_stream
 from engines.training.lanes import Views, chunks_of
@@ -164,9 +164,8 @@ class ClipTraining:
         order = np.random.default_rng([self._recipe.seed, 41]).permutation(len(held))
         carried = np.concatenate(answer(model, [held[index] for index in order], carry=True))
         simple = simple_scores(self._baselines(fold.train, model), held)
-        tables = {name: np.stack([each[name] for each in simple]) for name in simple[0]}
         answers = np.stack([epoch.numpy() for epoch in standing.answers])
-        result = FoldResult(max(1, standing.best_epoch), answers, carried, order, tables)
+        result = FoldResult(max(1, standing.best_epoch), answers, carried, order, simple)
         save_fold(path, result, digest)
         return result
 
@@ -174,16 +173,14 @@ class ClipTraining:
         epochs = judging_epochs([each.best_epoch for each in results], [len(each.answers) for each in results])
         sequences: list[FeatureSequence] = []
         answers: Answers = []
-        simple = []
         carried: list[tuple[Answers, list[FeatureSequence]]] = []
         for fold, result, epoch in zip(self._material.division.folds, results, epochs, strict=True):
             held = self._material.plain(fold.validation)
             sequences += held
             answers += pieces(result.answers[epoch - 1], [len(each) for each in held])
-            names = list(result.simple)
-            simple += [dict(zip(names, row, strict=True)) for row in zip(*result.simple.values(), strict=True)]
             shown_in_order = [held[index] for index in result.order]
             carried.append((pieces(result.carried, [len(each) for each in shown_in_order]), shown_in_order))
+        simple = {name: np.concatenate([each.simple[name] for each in results]) for name in results[0].simple}
         return self._judge(answers, sequences, simple, carried)
 
     # ---- the final network -----------------------------------------------------------------------------------------
@@ -213,7 +210,7 @@ class ClipTraining:
         self,
         answers: Answers,
         sequences: Sequence[FeatureSequence],
-        simple: list[dict[str, np.ndarray]],
+        simple: Simple,
         carried: Sequence[tuple[Answers, list[FeatureSequence]]],
     ) -> tuple[Judgement, float, list[Stream]]:
         recipe, labels = self._recipe, self._dataset.labels
@@ -309,8 +306,8 @@ class ClipTraining:
     def _tell(self, judgement: Judgement) -> None:
         figures = f"clip accuracy {shown(judgement.figures['accuracy'])}, AUC {shown(judgement.figures['auc'])}"
         self._say(f"{judgement.clips} clips, {judgement.where}: {figures}")
-        if judgement.verdict:
-            self._say(judgement.verdict)
+        if judgement.warning:
+            self._say(judgement.warning)
 
     def _say(self, line: str) -> None:
         self._console.print(line, highlight=False, markup=False, soft_wrap=True)
