@@ -13,6 +13,7 @@ from engines.errors import (
 )
 from pipeline.config.load import load_config
 from pipeline.config.schema import Config
+from pipeline.inputs.sender import InputSender
 from pipeline.stream.continuity import Gap
 from pipeline.stream.messages import Event, Message, Prediction, Status
 from pipeline.stream.subscriber import Subscriber
@@ -24,6 +25,7 @@ __all__ = [
     "ConfigError",
     "Event",
     "Gap",
+    "InputSender",
     "Message",
     "MissingExtraError",
     "ModelError",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import logging
 import signal
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -23,9 +24,14 @@ from pipeline.config.schema import Camera, Config
 from pipeline.inference.loop import InferenceLoop
 from pipeline.inference.runner import ModelRunner
 from pipeline.inference.session import CameraMemory
+from pipeline.inputs.packing import InputPacker
+from pipeline.inputs.plan import input_plans, unconfigured
+from pipeline.inputs.receiver import InputReceiver
 from pipeline.stream.epoch import next_epoch
 from pipeline.stream.messages import Message, ModelInfo
 from pipeline.stream.publisher import Publisher
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -69,14 +75,18 @@ def run(
     Raises:
         ConfigError: a camera contradicts its model.
         ModelError: a model is missing, damaged, or does not run here.
-        StreamError: the publisher's address cannot be bound.
+        StreamError: the address of the publisher or of an input cannot be bound.
     """
     bundles = load_bundles(cameras)
     plans = [capture_plan(name, camera, bundles[camera.model]) for name, camera in cameras.items()]
+    inputs = input_plans(cameras, bundles)
     with ExitStack() as stack:
         epoch = next_epoch(Path(user_state_dir("vidpipe")))
         bind, wire = config.publish.bind, config.publish.format
         publisher = stack.enter_context(Publisher(bind, epoch=epoch, wire=wire, insecure=options.insecure))
+        receiver = stack.enter_context(InputReceiver(inputs, insecure=options.insecure))
+        for sentence in unconfigured(cameras, bundles):
+            _log.warning("%s", sentence)
         engines = {
             model: _open_model(stack, bundle, config, options, len(cameras)) for model, bundle in bundles.items()
         }
@@ -87,7 +97,12 @@ def run(
                 name: _memory(name, camera, bundles[camera.model], engines[camera.model][0])
                 for name, camera in cameras.items()
             }
-            runners = _runners(fleet, cameras, engines, memories)
+            packers = {
+                model: InputPacker(bundle.manifest.further, receiver)
+                for model, bundle in bundles.items()
+                if bundle.manifest.further
+            }
+            runners = _runners(fleet, cameras, engines, memories, packers)
             # what is loaded stays: no collection has to look at it again
             gc.freeze()
             loop = InferenceLoop(fleet, runners, memories, publisher, listener)
@@ -168,12 +183,14 @@ def _runners(
     cameras: Mapping[str, Camera],
     engines: Mapping[str, tuple[Encoder, Temporal]],
     memories: Mapping[str, CameraMemory],
+    packers: Mapping[str, InputPacker],
 ) -> dict[str, ModelRunner]:
     """One runner per model, listed under each of its cameras."""
     runners = {}
     for model, (encoder, temporal) in engines.items():
         names = [name for name, camera in cameras.items() if camera.model == model]
-        runner = ModelRunner(encoder, temporal, [fleet.cameras[name] for name in names], memories, fleet.wake)
+        own = [fleet.cameras[name] for name in names]
+        runner = ModelRunner(encoder, temporal, own, memories, fleet.wake, inputs=packers.get(model))
         runners.update(dict.fromkeys(names, runner))
     return runners
 

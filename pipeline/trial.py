@@ -11,6 +11,7 @@ from pipeline.app import capture_plan, load_bundles
 from pipeline.capture.fleet import Fleet
 from pipeline.capture.supervisor import CameraState, CameraSupervisor
 from pipeline.config.schema import Camera
+from pipeline.inputs.plan import input_plans
 
 _SPARE_S = 10.0
 _GIVEN_UP = (CameraState.BACKOFF, CameraState.AUTH_FAILED, CameraState.FAILED)
@@ -33,6 +34,7 @@ def try_cameras(cameras: Mapping[str, Camera]) -> list[TrialResult]:
     """
     bundles = load_bundles(cameras)
     plans = [capture_plan(name, camera, bundles[camera.model]) for name, camera in cameras.items()]
+    input_plans(cameras, bundles)
     limit_s = max(2 * plan.open_timeout_s + plan.stall_s for plan in plans) + _SPARE_S
     results: dict[str, TrialResult] = {}
     started_s = time.monotonic()

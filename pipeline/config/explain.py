@@ -36,7 +36,8 @@ def _finding(item: Any, model: type[BaseModel], location: list[Any]) -> str:
         near = _did_you_mean(str(item["input"]), allowed)
         return f"is {_show(item['input'])}{near}; allowed are {', '.join(allowed)}"
     if item["loc"] and item["loc"][-1] == "[key]":
-        return "a camera's name may hold letters, digits, - and _, at most 64; a number needs quotes"
+        whose = "an input's" if "inputs" in location[2:-1] else "a camera's"
+        return f"{whose} name may hold letters, digits, - and _, at most 64; a number needs quotes"
     sentences = {
         "missing": "is missing",
         "value_error": str(context.get("error")),

@@ -21,6 +21,8 @@ from pipeline.config.source import ALLOWED, Source, parse_source
 Action = Literal["keep", "reset", "hold"]
 _NAME_PATTERN = r"^[A-Za-z0-9_-]{1,64}$"
 CameraName = Annotated[str, StringConstraints(pattern=_NAME_PATTERN)]
+InputName = Annotated[str, StringConstraints(pattern=_NAME_PATTERN)]
+Address = Annotated[str, StringConstraints(pattern=r"^(tcp|ipc)://.+")]
 
 
 def _read_source(value: Any) -> Source:
@@ -75,6 +77,30 @@ class Continuity(_Section):
         return action
 
 
+def _check_port(address: str, example: str) -> None:
+    """ZeroMQ cuts a port that is too large down to another one, without a word."""
+    port = address.rpartition(":")[2]
+    if address.startswith("tcp://") and port != "*" and not (port.isdecimal() and 0 < int(port) < 65536):
+        raise ValueError(f"is '{address}'; it must end with a port from 1 to 65535, such as {example}")
+
+
+class InputSource(_Section):
+    """Where the samples of one further input come from: exactly one of the two."""
+
+    connect: Address | None = Field(None, description="A ZeroMQ address at which their sender is bound.")
+    bind: Address | None = Field(None, description="A ZeroMQ address to bind, to which senders connect.")
+
+    @model_validator(mode="after")
+    def _one_of_two(self) -> InputSource:
+        example = "tcp://127.0.0.1:5560"
+        if (self.connect is None) == (self.bind is None):
+            raise ValueError(f"must have either connect or bind, such as {{connect: '{example}'}}")
+        if self.connect is not None and self.connect.endswith(":*"):
+            raise ValueError(f"connect is '{self.connect}'; only bind may leave the port open: write {example}")
+        _check_port(self.connect or self.bind or "", example)
+        return self
+
+
 class Camera(_Section):
     """One camera: where its frames come from, and which model looks at them."""
 
@@ -87,6 +113,7 @@ class Camera(_Section):
     open_timeout_s: float = Field(5.0, ge=0.1, le=60)
     stall_s: float = Field(2.0, ge=0.5, le=60, description="A live source without a frame for this long is reopened.")
     continuity: Continuity = Continuity()
+    inputs: dict[InputName, InputSource] = Field({}, description="What the model reads beside the video, by its names.")
 
 
 class Publish(_Section):
@@ -98,10 +125,7 @@ class Publish(_Section):
     @field_validator("bind")
     @classmethod
     def _port_exists(cls, bind: str) -> str:
-        """ZeroMQ cuts a port that is too large down to another one, without a word."""
-        port = bind.rpartition(":")[2]
-        if bind.startswith("tcp://") and port != "*" and not (port.isdecimal() and 0 < int(port) < 65536):
-            raise ValueError(f"is '{bind}'; it must end with a port from 1 to 65535, such as tcp://127.0.0.1:5555")
+        _check_port(bind, "tcp://127.0.0.1:5555")
         return bind
 
 

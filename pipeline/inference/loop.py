@@ -130,4 +130,5 @@ class InferenceLoop:
                 resets=memory.resets,
                 connections=camera.connections,
             ),
+            inputs=runner.inputs_of(name),
         )

@@ -19,7 +19,8 @@ from pipeline.inference.batch_size import best_batch
 from pipeline.inference.batcher import any_live, make_batcher
 from pipeline.inference.last_features import LastFeatures
 from pipeline.inference.session import CameraMemory, StepInput
-from pipeline.stream.messages import Event, Prediction
+from pipeline.inputs.packing import InputPacker
+from pipeline.stream.messages import Event, InputCounts, Prediction
 
 _FLIGHTS_A_REQUEST = 4
 _NOTHING = np.zeros(0, np.float32)
@@ -40,7 +41,10 @@ class _Flight:
 
 
 class ModelRunner:
-    """Runs one bundle for its cameras. `submit` starts what is ready, `collect` finishes what is encoded."""
+    """Runs one bundle for its cameras. `submit` starts what is ready, `collect` finishes what is encoded.
+
+    `inputs` brings what the model reads beside the video, where it reads something.
+    """
 
     def __init__(
         self,
@@ -49,10 +53,13 @@ class ModelRunner:
         cameras: Sequence[CameraSupervisor],
         memories: Mapping[str, CameraMemory],
         wake: Callable[[], None],
+        *,
+        inputs: InputPacker | None = None,
     ) -> None:
         self._encoder = encoder
         self._temporal = temporal
         self._memories = memories
+        self._inputs = inputs
         self._rows = {camera.plan.name: temporal.pool.acquire(camera.plan.name) for camera in cameras}
         most = best_batch(encoder) if any_live(cameras) else encoder.max_batch
         self._batcher = make_batcher(cameras, lambda count: encoder.fit(min(count, most)))
@@ -83,8 +90,14 @@ class ModelRunner:
         self._batcher.add(arrived)
 
     def look(self) -> None:
-        """Look for frames that nobody told of."""
+        """Look for frames that nobody told of, and for what came beside them."""
         self._batcher.look()
+        if self._inputs is not None:
+            self._inputs.read()
+
+    def inputs_of(self, camera: str) -> dict[str, InputCounts]:
+        """What came of the further inputs of one camera."""
+        return self._inputs.counts(camera) if self._inputs is not None else {}
 
     def submit(self) -> None:
         """Start what is ready as long as a request is free."""
@@ -158,11 +171,7 @@ class ModelRunner:
             yield from ended
         names = [camera.plan.name for camera, _ in flight.frames]
         rows = [self._rows[name] for name in names]
-        assert flight.features is not None
-        features = flight.features
-        if not self._encoder.lends_features:
-            headers = (header for _, header in flight.frames)
-            features = self._last.complete(zip(names, headers, strict=True), features)
+        features, present = self._seen([(camera.plan.name, header) for camera, header in flight.frames], flight)
         result = self._temporal.step(
             rows, features, [step.dt_s for step in inputs], [float(step.keep) for step in inputs]
         )
@@ -170,10 +179,20 @@ class ModelRunner:
         for index, (name, (_, header)) in enumerate(zip(names, flight.frames, strict=True)):
             self.processed[name] += 1
             said = self._memories[name].observe(
-                header, inputs[index], result.prob[index], finite=bool(result.ok[index])
+                header, inputs[index], result.prob[index], finite=bool(result.ok[index]), present=present[index]
             )
             for message in said:
                 yield msgspec.structs.replace(message, latency=_stages(header, flight, stepped_ns))
+
+    def _seen(
+        self, frames: Sequence[tuple[str, FrameHeader]], flight: _Flight
+    ) -> tuple[NDArray[np.float32], Sequence[Sequence[bool]]]:
+        """What the step reads of each frame, and which further inputs each has."""
+        assert flight.features is not None
+        features = flight.features
+        if not self._encoder.lends_features:
+            features = self._last.complete(frames, features)
+        return self._inputs.pack(frames, features) if self._inputs is not None else (features, [()] * len(frames))
 
 
 def _stages(header: FrameHeader, flight: _Flight, stepped_ns: int) -> dict[str, int]:

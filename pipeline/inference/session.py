@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -15,7 +15,7 @@ from engines.clips import Clip, ClipClock, Step, decide, sampling_cell
 from engines.events import EventChange, EventDetector
 from pipeline.capture.ring import FrameFlag, FrameHeader
 from pipeline.inference.continuity import Cause, interruptions, judge
-from pipeline.stream.messages import ClipSpan, Event, ModelInfo, Prediction, StateInfo
+from pipeline.stream.messages import ClipSpan, Event, InputShare, ModelInfo, Prediction, StateInfo
 
 if TYPE_CHECKING:
     from engines.manifest import Manifest
@@ -32,6 +32,15 @@ class StepInput:
     keep: bool
 
 
+@dataclass(frozen=True)
+class _Taken:
+    """One step: its frame, and which of the model's further inputs had a sample."""
+
+    media_s: float
+    header: FrameHeader
+    present: Sequence[bool]
+
+
 class CameraMemory:
     """What one camera remembers beside its state tensors: session, age, clips and events. Frames come in order."""
 
@@ -44,7 +53,7 @@ class CameraMemory:
         self._policy = policy
         self._last_s: float | None = None
         self._broken = False
-        self._recent: deque[tuple[float, FrameHeader]] = deque()
+        self._recent: deque[_Taken] = deque()
         self._clock = self._new_clock(0.0)
         self._begin(0.0, Cause.START)
 
@@ -79,16 +88,25 @@ class CameraMemory:
         return StepInput(gap_s, keep=True), []
 
     def observe(
-        self, header: FrameHeader, step: StepInput, probabilities: npt.NDArray[np.float32], *, finite: bool
+        self,
+        header: FrameHeader,
+        step: StepInput,
+        probabilities: npt.NDArray[np.float32],
+        *,
+        finite: bool,
+        present: Sequence[bool] = (),
     ) -> Iterator[Prediction | Event]:
-        """Take the step's class probabilities `[C]`; the predictions and events that they complete."""
+        """Take the step's class probabilities `[C]`; the predictions and events that they complete.
+
+        `present` tells for each further input of the model whether the step had a sample of it.
+        """
         self._broken = not finite
         if not finite:
             return
         media_s = header.media_ns / 1e9
         self._age_steps += 1
         self._age_s += step.dt_s if step.keep else 0.0
-        self._recent.append((media_s, header))
+        self._recent.append(_Taken(media_s, header, present))
         for clip in self._clock.add(Step(media_s, probabilities)):
             yield self._prediction(clip, header)
             scores = tuple(float(p) for p in clip.probabilities)
@@ -121,18 +139,18 @@ class CameraMemory:
         """Due frames of this clip that were dropped: they lay in the sampling periods just before a frame that came."""
         first, last = (sampling_cell(edge_s, self._rate_hz) for edge_s in (clip.start_s, clip.end_s))
         lost = 0
-        for media_s, header in self._recent:
-            cell = sampling_cell(media_s, self._rate_hz)
-            lost += max(0, min(cell, last) - max(cell - header.dropped, first))
+        for taken in self._recent:
+            cell = sampling_cell(taken.media_s, self._rate_hz)
+            lost += max(0, min(cell, last) - max(cell - taken.header.dropped, first))
         return lost
 
     def _forget(self) -> None:
-        newest_s = self._recent[-1][0]
-        while self._recent and newest_s - self._recent[0][0] > self._manifest.clip.length_s + 1.0:
+        newest_s = self._recent[-1].media_s
+        while self._recent and newest_s - self._recent[0].media_s > self._manifest.clip.length_s + 1.0:
             self._recent.popleft()
 
     def _prediction(self, clip: Clip, header: FrameHeader) -> Prediction:
-        inside = [h for media_s, h in self._recent if clip.first_media_s <= media_s <= clip.last_media_s]
+        inside = [taken for taken in self._recent if clip.first_media_s <= taken.media_s <= clip.last_media_s]
         rule = self._manifest.clip
         scores = [round(float(p), _DIGITS) for p in clip.probabilities]
         return Prediction(
@@ -155,8 +173,15 @@ class CameraMemory:
             state=self._state(),
             label=decide(clip, self._manifest.labels, rule.min_coverage),
             scores=dict(zip(self._manifest.labels, scores, strict=True)),
-            damaged=any(FrameFlag.DAMAGED in h.flags for h in inside),
+            damaged=any(FrameFlag.DAMAGED in taken.header.flags for taken in inside),
+            inputs=self._shares(inside),
         )
+
+    def _shares(self, inside: Sequence[_Taken]) -> dict[str, InputShare]:
+        return {
+            each.name: InputShare(round(sum(taken.present[k] for taken in inside) / max(1, len(inside)), 3))
+            for k, each in enumerate(self._manifest.further)
+        }
 
     def _state(self) -> StateInfo:
         warm = self._age_s + 1 / self._rate_hz >= self._manifest.warm_up_s

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 _FOLDER = Path(__file__).parent
-NAMES = ("clip", "event", "status", "config")
+NAMES = ("clip", "event", "status", "input", "config")
 
 
 def read_schema(name: str) -> str:
-    """The shipped schema file of `clip`, `event`, `status` or `config`."""
+    """The shipped schema file of `clip`, `event`, `status`, `input` or `config`."""
     return (_FOLDER / f"{name}.schema.json").read_text(encoding="utf-8")
 
 
@@ -27,9 +27,10 @@ def _define(name: str) -> dict[str, Any]:
         return {"title": "vidpipe configuration", **Config.model_json_schema()}
     import msgspec  # noqa: PLC0415
 
+    from pipeline.inputs.sample import InputSample  # noqa: PLC0415
     from pipeline.stream.messages import TYPES  # noqa: PLC0415
 
-    return msgspec.json.schema(TYPES[name])
+    return msgspec.json.schema(InputSample if name == "input" else TYPES[name])
 
 
 def write_schemas() -> None:

@@ -47,6 +47,12 @@ class StateInfo(msgspec.Struct, frozen=True):
     reset_reason: str
 
 
+class InputShare(msgspec.Struct, frozen=True):
+    """What a clip's steps had of one further input: the share of them with a sample, from 0 to 1."""
+
+    present: float
+
+
 class Envelope(msgspec.Struct, frozen=True, kw_only=True):
     """What every message carries."""
 
@@ -61,7 +67,10 @@ class Envelope(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Prediction(Envelope, frozen=True, kw_only=True, tag_field="schema", tag="vidpipe.clip/1"):
-    """A clip's prediction: `scores` by label, and the best `label` (or `unknown` where too little was seen)."""
+    """A clip's prediction: `scores` by label, and the best `label` (or `unknown` where too little was seen).
+
+    `inputs` has an entry for each further input of the model.
+    """
 
     clip: ClipSpan
     model: ModelInfo
@@ -69,6 +78,7 @@ class Prediction(Envelope, frozen=True, kw_only=True, tag_field="schema", tag="v
     label: str
     scores: dict[str, float]
     damaged: bool = False
+    inputs: dict[str, InputShare] = {}
 
 
 class Event(Envelope, frozen=True, kw_only=True, tag_field="schema", tag="vidpipe.event/1"):
@@ -97,6 +107,13 @@ class Counts(msgspec.Struct, frozen=True):
     connections: int = 0
 
 
+class InputCounts(msgspec.Struct, frozen=True):
+    """What came of one further input: samples received, and others that were dropped as wrong."""
+
+    received: int = 0
+    rejected: int = 0
+
+
 class Status(Envelope, frozen=True, kw_only=True, tag_field="schema", tag="vidpipe.status/1"):
     """The camera's heartbeat, each second and at each change: its state, and the last `seq` of every kind."""
 
@@ -104,6 +121,7 @@ class Status(Envelope, frozen=True, kw_only=True, tag_field="schema", tag="vidpi
     detail: str = ""
     last_seq: dict[str, int] = {}
     counts: Counts = Counts()
+    inputs: dict[str, InputCounts] = {}
 
 
 Message = Prediction | Event | Status

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import time
 from collections import defaultdict
 from typing import TYPE_CHECKING, Literal, TypeVar
@@ -11,6 +10,7 @@ import msgspec
 import zmq
 
 from engines.errors import StreamError
+from pipeline.stream.address import ipc_in_use, is_local
 from pipeline.stream.messages import KINDS, Message, Status, encode, topic
 
 if TYPE_CHECKING:
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
 _HIGH_WATER_MARK = 1000
 _LINGER_MS = 500
-_LOOPBACK = ("tcp://127.", "tcp://[::1]", "tcp://localhost:", "ipc://", "inproc://")
 
 M = TypeVar("M", bound=Message)
 
@@ -33,7 +32,7 @@ class Publisher:
     def __init__(
         self, bind: str, *, epoch: int, wire: Literal["msgpack", "json"] = "msgpack", insecure: bool = False
     ) -> None:
-        if not bind.startswith(_LOOPBACK) and not insecure:
+        if not is_local(bind) and not insecure:
             raise StreamError(
                 f"publish.bind is {bind}, which other machines can reach, and this version has no keys yet: "
                 "bind tcp://127.0.0.1:5555, or type --insecure if anyone on that network may read the predictions"
@@ -49,7 +48,7 @@ class Publisher:
         self._socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, 3000)
         self._socket.setsockopt(zmq.IPV6, int("[" in bind))
         try:
-            if _ipc_in_use(bind):
+            if ipc_in_use(bind):
                 raise zmq.ZMQError(zmq.EADDRINUSE)
             self._socket.bind(bind)
         except zmq.ZMQError as error:
@@ -87,14 +86,6 @@ class Publisher:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
-
-
-def _ipc_in_use(bind: str) -> bool:
-    """Whether somebody listens there: ZeroMQ would take the address away from them without a word."""
-    if not bind.startswith("ipc://"):
-        return False
-    with socket.socket(socket.AF_UNIX) as probe:
-        return probe.connect_ex(bind.removeprefix("ipc://")) == 0
 
 
 def _why_not(bind: str, error: zmq.ZMQError) -> str:

@@ -1,0 +1,105 @@
+"""The sockets on which further inputs arrive: read when there is time for it, and never waited for.
+
+SUB, not PULL: a sample is news and not a task. Whoever publishes it never waits and keeps no backlog for a pipeline
+that is away, and two pipelines that listen to one microphone both hear all of it, where PUSH would deal samples out
+between them in turn. CONFLATE would keep the newest message alone, whichever input it is of, and cut off its topic.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import zmq
+
+from engines.errors import StreamError
+from pipeline.inputs.sample import PREFIX
+from pipeline.stream.address import ipc_in_use, is_local
+
+_HIGH_WATER_MARK = 1000
+_LEAST_MESSAGE_BYTES = 16384
+_MOST_BYTES_A_VALUE = 32  # in JSON, with all digits
+_BUDGET_S = 0.002
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """Where one input's samples come from; `key` is what errors call it, such as cameras.camera0.inputs.audio."""
+
+    key: str
+    address: str
+    bind: bool
+
+
+class InputSockets:
+    """One socket per address. Used from one thread.
+
+    Raises:
+        StreamError: an address cannot be bound or connected to, or is open to others without `insecure`.
+    """
+
+    def __init__(self, endpoints: Sequence[Endpoint], *, largest: int, insecure: bool = False) -> None:
+        self._context: zmq.SyncContext = zmq.Context()
+        self._largest_bytes = max(_LEAST_MESSAGE_BYTES, _MOST_BYTES_A_VALUE * largest)
+        self._sockets: dict[tuple[str, bool], zmq.SyncSocket] = {}
+        try:
+            for endpoint in endpoints:
+                if (endpoint.address, endpoint.bind) not in self._sockets:
+                    self._sockets[endpoint.address, endpoint.bind] = self._open(endpoint, insecure=insecure)
+        except StreamError:
+            self.close()
+            raise
+
+    @property
+    def addresses(self) -> list[str]:
+        """Where the sockets are, with the ports that the system chose."""
+        return [socket.getsockopt_string(zmq.LAST_ENDPOINT) for socket in self._sockets.values()]
+
+    def receive(self) -> Iterator[list[bytes]]:
+        """The messages that have arrived, in turn from each socket, for about two milliseconds at most."""
+        deadline_s = time.perf_counter() + _BUDGET_S
+        waiting = list(self._sockets.values())
+        while waiting and time.perf_counter() < deadline_s:
+            for socket in tuple(waiting):
+                try:
+                    yield socket.recv_multipart(zmq.NOBLOCK)
+                except zmq.Again:
+                    waiting.remove(socket)
+
+    def close(self) -> None:
+        """Let go of all addresses; closing twice is allowed."""
+        self._context.destroy(linger=0)
+
+    def _open(self, endpoint: Endpoint, *, insecure: bool) -> zmq.SyncSocket:
+        address = endpoint.address
+        if endpoint.bind and not is_local(address) and not insecure:
+            raise StreamError(
+                f"{endpoint.key}.bind is {address}, which other machines can reach, and this version has no keys yet: "
+                "bind tcp://127.0.0.1:5560, or type --insecure if anyone on that network may send values"
+            )
+        socket: zmq.SyncSocket = self._context.socket(zmq.SUB)
+        socket.setsockopt(zmq.RCVHWM, _HIGH_WATER_MARK)
+        socket.setsockopt(zmq.MAXMSGSIZE, self._largest_bytes)
+        socket.setsockopt(zmq.RECONNECT_IVL, 100)
+        socket.setsockopt(zmq.RECONNECT_IVL_MAX, 2000)
+        socket.setsockopt(zmq.HEARTBEAT_IVL, 1000)
+        socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, 3000)
+        socket.setsockopt(zmq.LINGER, 0)
+        socket.setsockopt(zmq.IPV6, int("[" in address))
+        socket.setsockopt(zmq.SUBSCRIBE, PREFIX)
+        try:
+            if endpoint.bind and ipc_in_use(address):
+                raise zmq.ZMQError(zmq.EADDRINUSE)
+            socket.bind(address) if endpoint.bind else socket.connect(address)
+        except zmq.ZMQError as error:
+            raise StreamError(_why_not(endpoint, error)) from error
+        return socket
+
+
+def _why_not(endpoint: Endpoint, error: zmq.ZMQError) -> str:
+    if error.errno == zmq.EADDRINUSE:
+        return f"{endpoint.key}.bind {endpoint.address} is in use: stop the other program or choose another port"
+    way = "bound" if endpoint.bind else "connected to"
+    reason = zmq.strerror(error.errno or 0)
+    return f"{endpoint.key} {endpoint.address} cannot be {way} ({reason}): write tcp://127.0.0.1:5560"
