@@ -50,6 +50,11 @@ class StreamTruth:
         wakes = [(end_s, end_s + self.lag_s) for _, end_s, _ in self.runs]
         return [left for span in self.quiet for left in _without(span, wakes)]
 
+    @property
+    def quiet_s(self) -> float:
+        """How long it is quiet."""
+        return sum(end_s - start_s for start_s, end_s in self.quiet_spans)
+
 
 @dataclass(frozen=True)
 class Found:

@@ -28,7 +28,7 @@ from engines.evaluation.record import (
     StreamScore,
 )
 from engines.evaluation.resampling import Figure, Metric, Resampling
-from engines.evaluation.stream_figures import stream_metrics
+from engines.evaluation.stream_figures import bounded, stream_metrics
 from engines.evaluation.units import Stream, Unit, judged_frames, judged_units, rows_of, stream_of, units_of
 from engines.evaluation.verdict import compare
 from engines.evaluation.watching import Answers, Watched
@@ -94,6 +94,7 @@ class Judging:
         """Everything as one record; `backend` is where the model ran."""
         figures = self._all(self._metrics(self._alone, [each.alone for each in self._watched]))
         figures |= self._all(stream_metrics(self._alarms, self._manifest))
+        figures["false_alarms_per_hour"] = bounded(figures["false_alarms_per_hour"], self._stream.truth.quiet_s)
         baselines = {name: self._all(metrics.clip_metrics(judged)) for name, judged in self._simple.items()}
         comparison = self._comparison()
         return Evaluation(
@@ -203,12 +204,17 @@ class Judging:
             )
             for name, hysteresis in (("with hysteresis", True), ("without", False))
         }
-        quiet_s = sum(end_s - start_s for start_s, end_s in stream.truth.quiet_spans)
         missed = sum(each.delay_s is None for each in alarms.found)
         return StreamScore(
-            stream.joined, round(stream.seconds, 3), round(quiet_s, 3), len(stream.truth.runs), len(alarms.alarms),
-            len(alarms.false), missed, curve,
-        )  # fmt: skip
+            joined=stream.joined,
+            seconds=round(stream.seconds, 3),
+            quiet_seconds=round(stream.truth.quiet_s, 3),
+            events=len(stream.truth.runs),
+            alarms=len(alarms.alarms),
+            false_alarms=len(alarms.false),
+            missed=missed,
+            curve=curve,
+        )
 
     def _data_facts(self, skipped: Sequence[Skipped]) -> DataFacts:
         counts = np.bincount(self._alone.truth, minlength=len(self._manifest.labels)).tolist()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from engines.evaluation.alarms import OVERLAPS, TOLERANCES_S, AlarmStream
 from engines.evaluation.metrics import undefined
-from engines.evaluation.resampling import Metric
+from engines.evaluation.resampling import Figure, Metric
 from engines.manifest import Manifest
 
 
@@ -20,3 +20,13 @@ def stream_metrics(alarms: AlarmStream, manifest: Manifest) -> dict[str, Metric]
         "quiet_in_alarm": alarms.quiet_in_alarm(),
     }
     return found if manifest.events else dict.fromkeys(found, undefined("the bundle has no event rules"))
+
+
+def bounded(rate: Figure, quiet_s: float) -> Figure:
+    """A rate of 0 per hour with the upper bound that drawing groups cannot give: 3 in the time watched.
+
+    The rule of three (Hanley & Lippman-Hand 1983, JAMA 249:1743).
+    """
+    if rate.value != 0 or quiet_s <= 0:
+        return rate
+    return Figure(0.0, 0.0, 3.0 * 3600.0 / quiet_s, "none seen: the upper bound is 3 in the quiet time")

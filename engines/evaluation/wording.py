@@ -57,9 +57,9 @@ def stream_text(stream: StreamScore) -> str:
         else "each video on its own from a fresh state, shown one after the other"
     )
     return (
-        f"{stream.seconds:.0f} s of stream: {how}. {stream.events} events, {stream.alarms} alarms; {stream.missed} "
-        f"events missed, {stream.false_alarms} alarms false in {stream.quiet_seconds:.0f} s of quiet (labelled, without "
-        "an event, more than a clip after the last one)."
+        f"{stream.seconds:.0f} s of stream: {how}. {_count(stream.events, 'event')}, {stream.missed} of them missed; "
+        f"{_count(stream.alarms, 'alarm')}, {stream.false_alarms} of them false, in {stream.quiet_seconds:.0f} s of "
+        "quiet (labelled, without an event, more than a clip after the last one)."
     )
 
 
@@ -73,3 +73,7 @@ def agreement_text(agreement: Agreement) -> str:
         f"Stream and whole-sequence mode {verdict}: largest difference {agreement.largest_difference:.1e} over "
         f"{agreement.steps} steps, {decisions}, figures at most {agreement.largest_figure_difference:.1e} apart."
     )
+
+
+def _count(number: int, thing: str) -> str:
+    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"

@@ -155,7 +155,7 @@ def _figures(found: Evaluation) -> Iterator[str]:
         )
         rows.append(f"<tr><th>{escape(TITLES.get(name, name))}</th>{_cell(figure)}{others}</tr>")
     table = f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
-    yield f'<div class="scroll">{table}</div>'
+    yield f'<div class="scroll long">{table}</div>'
 
 
 def _groups(found: Evaluation) -> Iterator[str]:
@@ -220,8 +220,9 @@ def _facts(found: Evaluation) -> Iterator[str]:
 def _cell(figure: Figure, sign: str = "") -> str:
     if figure.value is None:
         return f'<td class="none">{escape(figure.why)}</td>'
-    interval = f"{_number(figure.low, sign)} to {_number(figure.high, sign)}" if figure.low is not None else figure.why
-    return f"<td>{_number(figure.value, sign)} <i>{escape(interval)}</i></td>"
+    bounds = f"{_number(figure.low, sign)} to {_number(figure.high, sign)}" if figure.low is not None else ""
+    said = "; ".join(part for part in (bounds, figure.why) if part)
+    return f"<td>{_number(figure.value, sign)} <i>{escape(said)}</i></td>"
 
 
 def _number(value: float | None, sign: str = "") -> str:

@@ -57,9 +57,11 @@ def reliability(bins: Sequence[Bin]) -> str:
         top.plot([0, 1], [0, 1], color=GREY, linewidth=1, linestyle="--", label="perfectly calibrated")
         for each in filled:
             top.plot([each.confidence] * 2, [each.confidence, each.accuracy], color=RED, linewidth=2, alpha=0.5)
-        top.plot(
-            [each.confidence for each in filled], [each.accuracy for each in filled], "o-", color=BLUE, markersize=6,
-            linewidth=1.2, label="clips",
+        most = max((each.clips for each in filled), default=1)
+        sizes = [25.0 + 130.0 * each.clips / most for each in filled]
+        top.scatter(
+            [each.confidence for each in filled], [each.accuracy for each in filled], sizes, color=BLUE, zorder=3,
+            linewidth=0, label="clips, larger where there are more",
         )  # fmt: skip
         top.set_ylabel("share that is right")
         top.set_ylim(-0.03, 1.03)
@@ -95,7 +97,7 @@ def alarm_curve(stream: StreamScore, figures: Mapping[str, Figure]) -> str:
         bottom.set_ylim(-0.03, 1.03)
         bottom.set_xlabel("false alarms per quiet hour")
         bottom.set_xscale("symlog", linthresh=10.0)
-        bottom.set_xlim(left=-0.5)
+        bottom.set_xlim(-0.5, max(10.0, bottom.get_xlim()[1]))
         bottom.xaxis.set_major_formatter("{x:g}")
         top.legend(fontsize=9.5)
         return svg_of(figure, "alarm curve: delay and misses over false alarms per hour")
