@@ -18,8 +18,9 @@ from engines.export import write_bundle
 from engines.families import build_family
 from engines.families.contract import StreamModel
 from engines.manifest import SCHEMA, FrameInput, Manifest
-from engines.training.checkpoint import FILE, Checkpoint, load_checkpoint
-from engines.training.scene.recipe import Recipe
+from engines.training.checkpoint import FILE, Checkpoint, load_checkpoint, restore
+from engines.training.recipe import Recipe
+from engines.training.scene.recipe import Recipe as SceneRecipe
 from engines.verify import verify
 
 UNTRAINED = "untrained"
@@ -88,26 +89,27 @@ def draft_of_encoder(name: str, order: EncoderOrder) -> Draft:
     return Draft(model, about, _card(about, "UNTRAINED: its predictions mean nothing.", trained), UNTRAINED)
 
 
-def draft_of_recipe(recipe: Recipe, checkpoint: Path | None) -> Draft:
+def draft_of_recipe(recipe: Recipe | SceneRecipe, checkpoint: Path | None) -> Draft:
     """The recipe's network: from a training's folder (or its `checkpoint.pt`), or untrained.
 
     Raises:
-        ConfigError: the recipe's family or its options are wrong.
+        ConfigError: the recipe's family or its options are wrong, or nothing says what the labels are.
         MissingExtraError: torch or the package with an encoder's weights is not installed.
         TrainingError: there is no checkpoint, it is damaged, or it belongs to another recipe.
     """
     found = _checkpoint(checkpoint, recipe) if checkpoint is not None else None
     torch.manual_seed(recipe.seed)
-    model = build_family(recipe.family, {**recipe.options, "labels": len(recipe.labels)})
+    labels = _labels(recipe, found)
+    model = build_family(recipe.family, {**recipe.options, "labels": len(labels)})
     if found is not None and found.model:
-        model.load_state_dict(found.model)
+        restore(model, found.model, f"the checkpoint in {checkpoint}")
     state = _state(found)
     suffix = "" if state.startswith("trained") else f"+{state.split()[0]}"
-    about = _about(recipe.name, recipe.version + suffix, recipe.family, recipe.labels, model)
+    about = _about(recipe.name, recipe.version + suffix, recipe.family, labels, model)
     provenance: dict[str, object] = {
         "state": state,
         "recipe_sha256": recipe.digest,
-        "recipe": msgspec.to_builtins(recipe),
+        "recipe": recipe.public if isinstance(recipe, Recipe) else msgspec.to_builtins(recipe),
     }
     if "encoder" in recipe.options:
         provenance["encoder"] = _encoder_facts(str(recipe.options["encoder"]))
@@ -189,9 +191,22 @@ def _check_verified(report: VerifyReport, state: str) -> None:
     )
 
 
-def _checkpoint(path: Path, recipe: Recipe) -> Checkpoint:
+def _labels(recipe: Recipe | SceneRecipe, found: Checkpoint | None) -> tuple[str, ...]:
+    """Those of the recipe, else those that the training found in its data."""
+    if recipe.labels:
+        return recipe.labels
+    if found is None or "labels" not in found.facts:
+        raise ConfigError(
+            f"the recipe {recipe.name} leaves its labels to the data: name them in it (labels: [a, b]), or give the "
+            "folder of its training with --checkpoint"
+        )
+    return tuple(found.facts["labels"])
+
+
+def _checkpoint(path: Path, recipe: Recipe | SceneRecipe) -> Checkpoint:
     folder = path.parent if path.name == FILE else path
-    found = load_checkpoint(folder, recipe.digest, advice="name the folder of a training with this recipe")
+    advice = "name the folder of a training with this recipe"
+    found = load_checkpoint(folder, recipe.digest, advice, family=recipe.family)
     if found is None:
         raise TrainingError(f"there is no {FILE} in {folder}: name the folder that `vidpipe train` wrote to")
     return found

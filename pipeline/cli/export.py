@@ -54,7 +54,7 @@ def _export(
     # BLAS threads would spin against the engine's own; numpy reads this when it is first imported
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from engines.errors import MissingExtraError
-    from engines.training.scene.recipe import load_recipe
+    from engines.training.recipe import load_recipe
     from pipeline.cli.log import log_to_stderr
     from pipeline.cli.tables import waiting
 
