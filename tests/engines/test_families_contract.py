@@ -169,15 +169,40 @@ def test_dt_matters(model: StreamModel) -> None:
 
 
 @torch.no_grad()
-@pytest.mark.slow
-def test_4000_steps_stay_finite_and_close_to_float64(model: StreamModel) -> None:
+@pytest.mark.parametrize("steps", [300, pytest.param(4000, marks=pytest.mark.slow)])
+def test_many_steps_stay_finite_and_close_to_float64(model: StreamModel, steps: int) -> None:
     generator = torch.Generator().manual_seed(1)
-    features = torch.rand((2, 4000, *model.step_features), generator=generator)
-    dt = torch.full((2, 4000), 1.0 / model.fps)
+    features = torch.rand((2, steps, *model.step_features), generator=generator)
+    dt = torch.full((2, steps), 1.0 / model.fps)
     single = stream(model, features, dt)
     double = stream(model.double(), features.double(), dt.double())
     assert torch.isfinite(single).all()
     assert (single - double).abs().max() < 1e-4
+
+
+@torch.no_grad()
+def test_the_receptive_field_is_what_was_told(model: StreamModel) -> None:
+    """What lies longer ago changes nothing; without a bound the first of 90 steps must still be felt."""
+    features, dt = footage(model)
+    reach = model.receptive_field
+    assert reach is None or reach < STEPS, "the small network of the table must forget within the test"
+    oldest = 0 if reach is None else STEPS - reach
+    felt, unfelt = features.clone(), features.clone()
+    felt[:, oldest] += 5.0
+    unfelt[:, :oldest] = torch.rand_like(unfelt[:, :oldest])
+    last = model(features, dt)[0][:, -1]
+    assert torch.equal(model(unfelt, dt)[0][:, -1], last)
+    double, wide = model.double(), dt.double()  # what is left of it may be less than float32 shows
+    assert (double(felt.double(), wide)[0][:, -1] != double(features.double(), wide)[0][:, -1]).any()
+
+
+def test_weights_from_before_the_temperature_are_taken(model: StreamModel) -> None:
+    tensors = model.state_dict()
+    assert tensors["temperature"].tolist() == [1.0]
+    del tensors["temperature"]
+    model.temperature.fill_(3.0)
+    model.load_state_dict(tensors)
+    assert model.temperature.tolist() == [1.0]
 
 
 @torch.no_grad()
