@@ -73,6 +73,11 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return hashlib.sha256(msgspec.json.encode(msgspec.structs.replace(self, data=data, threads=0))).hexdigest()
 
     @property
+    def fine_tuned(self) -> bool:
+        """Whether the encoder learns too."""
+        return self.encoder == "fine_tuned"
+
+    @property
     def public(self) -> dict[str, object]:
         """The recipe as plain values to be kept in a bundle, without the folders of this machine."""
         path = Path(self.data.path)

@@ -42,6 +42,17 @@ class Material:
     skipped: tuple[Skipped, ...]
     views: dict[str, tuple[FeatureSequence, ...]]
 
+    @property
+    def summary(self) -> str:
+        """How many videos of how many groups there are, and what judges them."""
+        videos, groups = self.dataset.videos, {video.group for video in self.dataset.videos}
+        counts = f"{len(videos)} videos of {len(groups)} groups, {len(self.skipped)} skipped"
+        given = "" if self.dataset.grouped else (
+            ". No groups were given: every file counts as a source of its own, and figures flatter if several files "
+            "come from one source"
+        )  # fmt: skip
+        return f"{counts}; judged on {self.division.how}{given}"
+
     def train_views(self, videos: Sequence[LabelledVideo]) -> list[list[FeatureSequence]]:
         """For each view the sequences of videos."""
         return [list(view) for view in zip(*(self.views[video.name] for video in videos), strict=True)]
@@ -70,13 +81,13 @@ def prepare(dataset: Dataset, recipe: Recipe, model: StreamModel, cache: Path, c
                 rate_hz=model.fps,
                 size=model.frame_shape,
                 labels=dataset.labels,
-                encoder_id="frames" if recipe.encoder == "fine_tuned" else encoder_identity(model),
+                encoder_id="frames" if recipe.fine_tuned else encoder_identity(model),
                 views=count,
                 augmentation=recipe.data.augment if recipe.data.augment != Augmentation() else None,
                 seed=recipe.seed,
                 cache=cache,
                 news=news,
-                half=recipe.encoder == "frozen",
+                half=not recipe.fine_tuned,
             )
         skipped += encoded.skipped
         rows = zip(*encoded.views, strict=True)
@@ -104,7 +115,7 @@ def encoder_identity(model: StreamModel) -> str:
 
 
 def _encode(model: StreamModel, recipe: Recipe) -> Encode:
-    if recipe.encoder == "fine_tuned":
+    if recipe.fine_tuned:
         return lambda frames: cast("NDArray[np.float32]", frames)  # kept as they are: the encoder is yet to learn
     model.eval()
     return lambda frames: encode(model, frames)
