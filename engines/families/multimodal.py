@@ -40,7 +40,7 @@ class MultimodalOptions(RecurrentOptions, frozen=True, kw_only=True):
     it; `leave_out` the share of sequences in which an input, or the video, is left out in training.
     """
 
-    further: tuple[FurtherPart, ...]
+    further: tuple[FurtherPart, ...] = ()
     fade_s: Annotated[float, msgspec.Meta(gt=0)] = 2.0
     leave_out: Share = 0.2
 
