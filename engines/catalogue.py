@@ -9,6 +9,7 @@ import msgspec
 
 from engines.bundle import MANIFEST, Bundle, list_bundles, load_bundle
 from engines.errors import ModelError
+from engines.further import FurtherInput
 
 _FLOAT32_BYTES = 4
 
@@ -26,6 +27,7 @@ class CatalogueEntry(msgspec.Struct, frozen=True):
     fps: float = 0.0
     height: int = 0
     width: int = 0
+    further: tuple[FurtherInput, ...] = ()
     clip_length_s: float = 0.0
     clip_stride_s: float = 0.0
     warm_up_s: float = 0.0
@@ -57,6 +59,7 @@ def _entry(model: str) -> CatalogueEntry:
         fps=manifest.input.fps,
         height=manifest.input.height,
         width=manifest.input.width,
+        further=manifest.further,
         clip_length_s=manifest.clip.length_s,
         clip_stride_s=manifest.clip.stride_s,
         warm_up_s=manifest.warm_up_s,

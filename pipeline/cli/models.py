@@ -43,6 +43,9 @@ def _lines(entry: CatalogueEntry) -> Iterator[str]:
         yield f"  {entry.summary}"
     yield f"  labels   {', '.join(entry.labels)}"
     yield f"  input    {entry.width}x{entry.height} at {entry.fps:g} frames/s"
+    if entry.further:
+        beside = (f"{each.name}[{each.size}] (at most {each.max_age_s:g} s old)" for each in entry.further)
+        yield f"  beside   {', '.join(beside)}"
     clips = f"{entry.clip_length_s:g} s long, one each {entry.clip_stride_s:g} s"
     yield f"  clips    {clips}; warm after {entry.warm_up_s:g} s"
     yield f"  state    {entry.state_bytes:,} bytes per camera"

@@ -9,6 +9,7 @@ from pathlib import Path
 import lowering
 import pytest
 import typer
+from further_bundle import write_further_bundle
 from typer.testing import CliRunner, Result
 
 from engines.bundle import load_bundle
@@ -73,6 +74,13 @@ def test_models_is_readable() -> None:
     assert ", intact" in result.stdout
     for part in ("idle, passing, loitering, left_behind", "bytes per camera", "frames/s", " MB in "):
         assert part in result.stdout
+
+
+def test_models_names_what_is_read_beside_the_video(tmp_path: Path) -> None:
+    folder = write_further_bundle(tmp_path / "listener")
+    assert "  beside   audio[2] (at most 0.5 s old), door[1] (at most 1 s old)\n" in call("models", folder).stdout
+    entry = json.loads(call("models", "--json", folder).stdout)
+    assert entry["further"][0] == {"name": "audio", "size": 2, "max_age_s": 0.5}
 
 
 def test_models_shows_a_damaged_bundle_and_fails_when_it_was_named(damaged: Path) -> None:
