@@ -244,6 +244,10 @@ class Judging:
         absent = [label for i, label in enumerate(self._manifest.labels) if not (self._alone.truth == i).any()]
         if absent:
             notes.append(f"No clip is labelled {', '.join(absent)}: figures over labels leave these out.")
+        if set(self._manifest.events) == set(self._manifest.labels):
+            notes.append(
+                "Every label has an event rule, so no time is quiet and no alarm can be false: train with a background."
+            )
         if self._manifest.further:
             names = ", ".join(each.name for each in self._manifest.further)
             notes.append(f"The further inputs of the model ({names}) were missing throughout.")

@@ -47,13 +47,15 @@ def evaluate(
     from engines.datasets.reading import load_dataset
     from engines.evaluation.evaluate import evaluate as judge
     from engines.evaluation.judging import Order
-    from engines.evaluation.report.page import write_report
+    from engines.evaluation.report.page import check_report, write_report
     from pipeline.cli.log import log_to_stderr
     from pipeline.cli.tables import print_table, waiting
 
     log_to_stderr()
     bundle = load_bundle(model)
     dataset = load_dataset(data, labels=bundle.manifest.labels, background=background)
+    if report is not None:
+        check_report(report)
     command = shlex.join(["vidpipe", *sys.argv[1:]])
     order = Order(split, backend, bootstrap, seed, threads, command)
     with waiting(f"evaluating {bundle.name}") as tell:

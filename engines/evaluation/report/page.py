@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from html import escape
 from importlib.resources import files
 from pathlib import Path
@@ -12,10 +13,23 @@ from engines.evaluation.judging import Material
 from engines.evaluation.record import Evaluation, Mistake
 from engines.evaluation.report import plots
 from engines.evaluation.report.strips import strip
+from engines.evaluation.report.style import canvas
 from engines.evaluation.resampling import Figure
 from engines.evaluation.wording import TITLES, agreement_text, data_text, interval_text, stream_text
 
 _TILES = ("accuracy", "auc", "event_f1_tiou_0.3", "delay_median_s", "false_alarms_per_hour", "ece")
+
+
+def check_report(path: Path) -> None:
+    """Find out that a report cannot be made before the evaluation, not after it.
+
+    Raises:
+        ConfigError: the file cannot be written.
+        MissingExtraError: matplotlib is not installed.
+    """
+    with canvas(1.0, 1.0, "try"), _writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.open("a", encoding="utf-8").close()
 
 
 def write_report(found: Evaluation, material: Material, path: Path) -> None:
@@ -26,11 +40,8 @@ def write_report(found: Evaluation, material: Material, path: Path) -> None:
         MissingExtraError: matplotlib is not installed.
     """
     page = render(found, material)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+    with _writing(path):
         path.write_text(page, encoding="utf-8")
-    except OSError as error:
-        raise ConfigError(f"the report cannot be written to {path}: {error.strerror}: choose another file") from error
 
 
 def render(found: Evaluation, material: Material) -> str:
@@ -43,6 +54,14 @@ def render(found: Evaluation, material: Material) -> str:
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f"<style>\n{style}</style></head><body><main>\n{body}\n</main></body></html>\n"
     )
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise ConfigError(f"the report cannot be written to {path}: {error.strerror}: choose another file") from error
 
 
 def _sections(found: Evaluation, material: Material) -> Iterator[Iterator[str]]:
