@@ -29,10 +29,11 @@ def draw_attention(
     except ModuleNotFoundError as error:
         raise MissingExtraError("a picture of attention", "matplotlib", "evaluate") from error
     shown = np.unique(np.linspace(0, len(attended) - 1, pictures).round().astype(int))
-    figure = Figure(figsize=(max(8.0, 1.9 * len(shown)), 6.5), layout="constrained")
+    figure = Figure(figsize=(max(8.0, 1.9 * len(shown)), 6.0), layout="constrained")
     if title:
         figure.suptitle(title)
-    above, below = figure.subfigures(2, 1, height_ratios=(2, 3))
+    halves: Any = figure.subfigures(2, 1, height_ratios=(2, 3))
+    above, below = halves
     for axes, index in zip(above.subplots(1, len(shown), squeeze=False)[0], shown.tolist(), strict=True):
         _picture(axes, attended, index, labels)
     recalled, said = below.subplots(2, 1, sharex=True, height_ratios=(3, 2))
@@ -61,7 +62,7 @@ def _picture(axes: Any, attended: Attended, index: int, labels: Sequence[str]) -
     axes.imshow(lit(attended.frames[index], attended.spatial[index]))
     sharpest = attended.spatial[index].max() * attended.spatial[index].size
     axes.set_title(f"{attended.times_s[index]:.1f} s, {labels[best]} {attended.prob[index, best]:.2f}", fontsize=8)
-    axes.set_xlabel(f"{sharpest:.1f} x even", fontsize=7)
+    axes.set_xlabel(f"at most {sharpest:.1f} x an even share", fontsize=7)
     axes.set(xticks=[], yticks=[])
 
 
@@ -72,7 +73,8 @@ def _memory(figure: Any, axes: Any, attended: Attended) -> None:
     half_s = (times_s[-1] - times_s[0]) / max(1, len(times_s) - 1) / 2 or 0.5
     extent = (times_s[0] - half_s, times_s[-1] + half_s, steps - 0.5, -0.5)
     newest_first = attended.temporal.T[::-1]
-    drawn = axes.imshow(newest_first, aspect="auto", extent=extent, cmap="magma", vmin=0, interpolation="nearest")
+    most = float(np.quantile(newest_first, 0.98))  # the first steps have little to choose from, and would outshine all
+    drawn = axes.imshow(newest_first, aspect="auto", extent=extent, cmap="magma", vmin=0, vmax=most)
     axes.invert_yaxis()
     axes.set_ylabel("steps ago")
-    figure.colorbar(drawn, ax=axes, label="recalled", pad=0.01)
+    figure.colorbar(drawn, ax=axes, label="recalled", pad=0.01, extend="max")

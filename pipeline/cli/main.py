@@ -14,6 +14,7 @@ from pipeline.cli.build import build
 from pipeline.cli.check import check
 from pipeline.cli.doctor import doctor
 from pipeline.cli.evaluate import evaluate
+from pipeline.cli.explain import explain
 from pipeline.cli.export import export
 from pipeline.cli.fakecam import fakecam
 from pipeline.cli.init import init
@@ -47,7 +48,22 @@ def _options(
     """Real-time video analytics with memory: cameras in, predictions of a recurrent network out."""
 
 
-for _command in (run, watch, check, init, models, build, verify, doctor, fakecam, bench, train, evaluate, export):
+for _command in (
+    run,
+    watch,
+    check,
+    init,
+    models,
+    build,
+    verify,
+    doctor,
+    fakecam,
+    bench,
+    train,
+    evaluate,
+    explain,
+    export,
+):
     app.command()(_command)
 
 
