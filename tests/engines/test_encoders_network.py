@@ -38,6 +38,15 @@ def test_the_last_map_has_a_cell_for_32_pixels(encoder: PictureEncoder) -> None:
 
 
 @torch.no_grad()
+def test_the_map_is_the_one_that_is_widened_to_the_vector(info: PretrainedInfo, encoder: PictureEncoder) -> None:
+    frames = torch.randint(0, 256, (2, 64, 96, 3), dtype=torch.uint8)
+    torch.manual_seed(4)
+    maps = build_encoder(info, pretrained=False, spatial=True)(frames)
+    assert maps.shape == (2, 320, 2, 3)
+    assert torch.equal(encoder.widen(maps).mean((2, 3)), encoder(frames))
+
+
+@torch.no_grad()
 def test_pixels_are_normalised_in_the_order_of_the_frames(info: PretrainedInfo, encoder: PictureEncoder) -> None:
     """A frame of the mean colour, blue first, is what the network sees as zero."""
     mean = torch.tensor(info.mean[::-1])

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import math
 
+import cv2
+import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch")
 
 from engines.encoders import ENCODERS, EncoderInfo, PretrainedInfo, build_encoder, check_frame_size  # noqa: E402
+from engines.encoders.thumbnail import WithThumbnail  # noqa: E402
 from engines.errors import ConfigError  # noqa: E402
 
 
@@ -64,6 +67,19 @@ def test_the_small_cnn_learns_where_something_is() -> None:
         loss.backward()
         optimizer.step()
     assert loss < 0.5 * math.log(2)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("thumbnail", [(3, 4), (6, 8), (4, 5)])
+def test_a_thumbnail_is_the_mean_grey_of_its_cells(thumbnail: tuple[int, int]) -> None:
+    frames = noise(2, 6, 8)
+    encoder = build_encoder(ENCODERS["pixels"])
+    features = WithThumbnail(encoder, (6, 8), thumbnail)(frames)
+    vector, small = features.split_with_sizes([48, thumbnail[0] * thumbnail[1]], 1)
+    assert torch.equal(vector, encoder(frames))
+    grey = frames.numpy().mean(3, dtype=np.float64)
+    expected = np.stack([cv2.resize(plane, thumbnail[::-1], interpolation=cv2.INTER_AREA) for plane in grey]) / 255
+    assert np.abs(small.reshape(expected.shape).numpy() - expected).max() < 1e-6
 
 
 def test_only_two_have_weights() -> None:

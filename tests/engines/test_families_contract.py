@@ -225,6 +225,41 @@ def test_a_family_that_needs_an_encoder_says_so() -> None:
             build_family(name, {})
 
 
+TOY = {"encoder": "pixels", "height": 8, "width": 8}
+
+
+@pytest.mark.parametrize(
+    ("family", "options", "sentence"),
+    [
+        ("gru", {"hiden": 3}, "options of the family gru with an encoder are wrong: .*unknown field `hiden`"),
+        ("gru", {"layers": 4}, "gru .*`int` <= 3 - at `..layers`"),
+        ("gru", {"dropout": 1.0}, r"gru .*`float` < 1.0 - at `..dropout`"),
+        ("cnn_lstm", {"inputs": "motion"}, "cnn_lstm .*Invalid enum value 'motion'"),
+        ("convlstm", {"kernel": 4}, "convlstm takes odd kernels, such as 3, found 4"),
+        ("tcn", {"levels": 0}, "tcn .*`int` >= 1"),
+        (
+            "two_stream",
+            {"motion": "frames"},
+            "two_stream was given frames of 8x8 pixels, smaller than .* of 32x24: set",
+        ),
+        ("two_stream", {"encoder": "pixel"}, r"no encoder 'pixel'; did you mean pixels\?"),
+    ],
+)
+def test_wrong_options_are_one_sentence(family: str, options: dict[str, object], sentence: str) -> None:
+    with pytest.raises(ConfigError, match=sentence):
+        build_family(family, {**TOY, **options})
+
+
+def test_dropout_acts_in_training_only() -> None:
+    for family, options in SMALL.values():
+        if "encoder" not in options:
+            continue
+        model = build_family(family, {**options, "dropout": 0.5})
+        features, dt = footage(model, steps=4)
+        assert not torch.equal(model.train()(features, dt)[0], model(features, dt)[0]), family
+        assert torch.equal(model.eval()(features, dt)[0], model(features, dt)[0]), family
+
+
 def test_unknown_families_and_options_are_named() -> None:
     with pytest.raises(ConfigError, match=r"no model family 'gpt'.*cnn_lstm"):
         build_family("gpt", {})
