@@ -5,12 +5,17 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 
 import pytest
-from processes import VIDPIPE, environment, running, write_config
+from processes import VIDPIPE, environment, free_port, running, write_config
 
-from pipeline.config.schema import Camera, Config, Continuity, Inference, Publish
+from engines.further import FurtherInput
+from pipeline.config.schema import Camera, Config, Continuity, Inference, InputSource, Publish
+from pipeline.inputs.receiver import InputPlan, InputReceiver
+from pipeline.inputs.sockets import Endpoint
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
@@ -32,11 +37,27 @@ def run_until_it_prints(code: str, address: str, folder: Path) -> str:
 
 @pytest.mark.parametrize("text", [README, (ROOT / "docs" / "stream.md").read_text()], ids=["README", "stream.md"])
 def test_the_subscriber_examples_print_predictions(tmp_path, text):
-    (example,) = blocks("python", text)
+    example, *_ = blocks("python", text)
     config, address = write_config(tmp_path, {"camera0": "scene://"})
     with running("run", "--config", config, folder=tmp_path):
         line = run_until_it_prints(example, address, tmp_path)
     assert re.search(r"idle|passing|loitering|left_behind", line), line
+
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_the_sender_examples_are_understood(tmp_path, number):
+    example = blocks("python", (ROOT / "docs" / "stream.md").read_text())[number]
+    address = f"tcp://127.0.0.1:{free_port()}"
+    code = example.replace("tcp://127.0.0.1:5560", address)
+    plan = InputPlan("camera0", FurtherInput("audio", 1), Endpoint("audio", address, bind=False))
+    command, deadline_s = [sys.executable, "-c", code], time.monotonic() + 30
+    with InputReceiver([plan]) as receiver, subprocess.Popen(command, cwd=tmp_path) as sender:
+        while not receiver.counts("camera0")["audio"].received:
+            assert time.monotonic() < deadline_s
+            receiver.read()
+            threading.Event().wait(0.01)
+        sender.kill()
+    assert receiver.counts("camera0")["audio"].rejected == 0
 
 
 def test_the_example_configuration_is_valid(tmp_path):
@@ -71,5 +92,5 @@ def test_links_lead_somewhere(page):
 
 def test_the_documentation_names_every_setting():
     text = (ROOT / "docs" / "configuration.md").read_text()
-    for section in (Camera, Config, Continuity, Inference, Publish):
+    for section in (Camera, Config, Continuity, Inference, InputSource, Publish):
         assert not [key for key in section.model_fields if key not in text]
