@@ -19,8 +19,8 @@ from engines.errors import DataError, UnreadableVideoError
 from engines.training.sequences import UNLABELLED
 
 Frames = npt.NDArray[np.uint8]
-Encode = Callable[[Frames], npt.NDArray[np.float32]]
-"""uint8 `[N, height, width, 3]` BGR to float32 `[N, *features]`."""
+Encode = Callable[[Frames], npt.NDArray[Any]]
+"""uint8 `[N, height, width, 3]` BGR to float32 `[N, *features]`, or the frames themselves to be kept as uint8."""
 
 PLAIN = Draw()
 BATCH = 64
@@ -35,12 +35,12 @@ def encode_video(video: LabelledVideo, encode: Encode, taking: Taking, drawn: Dr
         UnreadableVideoError: the file cannot be read.
         DataError: a feature is NaN or infinite; it names the video and the time.
     """
-    features: list[npt.NDArray[np.float32]] = []
+    features: list[npt.NDArray[Any]] = []
     times_s: list[npt.NDArray[np.float64]] = []
     first = 0
     for part in sampled_frames(video.path, taking.rate_hz, _room(taking.size, drawn), speed=drawn.speed, batch=BATCH):
         frames = part.frames if drawn == PLAIN else apply(part.frames, drawn, taking.size, first=first)
-        made = np.array(encode(frames), np.float32)  # a copy: an engine may use its output again
+        made = np.array(encode(frames))  # a copy: an engine may use its output again
         _check_finite(video, made, part)
         features.append(made)
         times_s.append(part.times_s)

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import numpy as np
 from rich.console import Console
@@ -116,7 +116,7 @@ def encoder_identity(model: StreamModel) -> str:
 
 def _encode(model: StreamModel, recipe: Recipe) -> Encode:
     if recipe.fine_tuned:
-        return lambda frames: cast("NDArray[np.float32]", frames)  # kept as they are: the encoder is yet to learn
+        return lambda frames: frames  # kept as they are: the encoder is yet to learn
     model.eval()
     return lambda frames: encode(model, frames)
 

@@ -75,10 +75,12 @@ class ClipTraining:
         *,
         fresh: bool = False,
         threads: int | None = None,
+        cache: Path | None = None,
     ) -> None:
         if threads or recipe.threads:
             torch.set_num_threads(threads or recipe.threads)
         self._recipe, self._dataset, self._folder, self._console = recipe, dataset, folder, console
+        self._cache = cache or folder / "cache"
         model = self._new_model(0)
         check_encoder(recipe, model)
         self._rate_hz = model.fps
@@ -203,8 +205,7 @@ class ClipTraining:
     # ---- parts -----------------------------------------------------------------------------------------------------
     @cached_property
     def _material(self) -> Material:
-        cache = self._folder / "cache"
-        material = prepare(self._dataset, self._recipe, self._new_model(0), cache, console=self._console)
+        material = prepare(self._dataset, self._recipe, self._new_model(0), self._cache, console=self._console)
         for skipped in material.skipped:
             self._say(f"skipped {skipped.reason}")
         self._say(material.summary)
