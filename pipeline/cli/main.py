@@ -20,6 +20,7 @@ from pipeline.cli.fakecam import fakecam
 from pipeline.cli.init import init
 from pipeline.cli.models import models
 from pipeline.cli.run import run
+from pipeline.cli.sweep import sweep
 from pipeline.cli.train import train
 from pipeline.cli.verify import verify
 from pipeline.cli.watch import watch
@@ -61,6 +62,7 @@ for _command in (
     bench,
     train,
     evaluate,
+    sweep,
     explain,
     export,
 ):

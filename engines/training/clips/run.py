@@ -22,7 +22,7 @@ from engines.training.clips.bundling import Result, make_bundle
 from engines.training.clips.calibration import fit_temperature
 from engines.training.clips.folds import FoldResult, final_epochs, judging_epochs, load_fold, pieces, save_fold
 from engines.training.clips.judging import Judgement, Simple, judge, shown, simple_scores
-from engines.training.clips.material import Material, prepare, with_features
+from engines.training.clips.material import Material, prepare, video_alone, with_features
 from engines.training.clips.rules import Stream, choose_rules, make_stream
 from engines.training.clips.stages import FIT, Stages
 from engines.training.recipe import Recipe
@@ -81,6 +81,7 @@ class ClipTraining:
             torch.set_num_threads(threads or recipe.threads)
         self._recipe, self._dataset, self._folder, self._console = recipe, dataset, folder, console
         self._cache = cache or folder / "cache"
+        check_background(recipe, dataset)
         model = self._new_model(0)
         check_encoder(recipe, model)
         self._rate_hz = model.fps
@@ -136,7 +137,7 @@ class ClipTraining:
         division = self._material.division
         held = with_features(self._material.plain(division.judging), model)
         ordered = [held[index] for index in self._order(len(held))]
-        simple = simple_scores(self._baselines(division.learnt, model), held)
+        simple = simple_scores(self._baselines(division.learnt, model), video_alone(held, model))
         return HeldOut(answer(model, held), held, simple, [(answer(model, ordered, carry=True), ordered)])
 
     # ---- folds -----------------------------------------------------------------------------------------------------
@@ -156,7 +157,7 @@ class ClipTraining:
         held = with_features(held, model)
         order = self._order(len(held))
         carried = np.concatenate(answer(model, [held[index] for index in order], carry=True))
-        simple = simple_scores(self._baselines(fold.train, model), held)
+        simple = simple_scores(self._baselines(fold.train, model), video_alone(held, model))
         answers = np.stack([epoch.numpy() for epoch in standing.answers])
         result = FoldResult(max(1, standing.best_epoch), answers, carried, order, simple)
         save_fold(path, result, self._stages.digest)
@@ -192,7 +193,7 @@ class ClipTraining:
     def _baselines(self, videos: Videos, model: StreamModel) -> Baselines:
         """Baselines of videos as the model's encoder sees them; clips as long as those that will be judged."""
         whole = all(span.whole for video in videos for span in video.spans)
-        sequences = with_features(self._material.plain(videos), model)
+        sequences = video_alone(with_features(self._material.plain(videos), model), model)
         clip_s = math.inf if whole else self._recipe.clip.length_s
         return fit_baselines(sequences, self._dataset.labels, clip_s=clip_s, seed=self._recipe.seed)
 
@@ -224,6 +225,16 @@ class ClipTraining:
 
     def _say(self, line: str) -> None:
         self._console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+
+def check_background(recipe: Recipe, dataset: Dataset) -> None:
+    """Whether the background is one of the labels; raises ConfigError."""
+    background = recipe.data.background
+    if background and background not in dataset.labels:
+        raise ConfigError(
+            f"the recipe {recipe.name} calls {background!r} the background, and the labels are "
+            f"{', '.join(dataset.labels)}: name one of them in data.background, or leave it out"
+        )
 
 
 def check_encoder(recipe: Recipe, model: StreamModel) -> None:
