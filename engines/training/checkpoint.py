@@ -45,6 +45,11 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> None:
     part.replace(folder / FILE)
 
 
+# the unpickler trips over torn bytes in many ways
+_DAMAGE = (
+    RuntimeError, OSError, EOFError, TypeError, ValueError, LookupError, AttributeError, pickle.UnpicklingError
+)  # fmt: skip
+
 ADVICE = "start afresh with --fresh, or choose another folder with --out"
 
 
@@ -59,7 +64,7 @@ def load_checkpoint(folder: Path, digest: str, advice: str = ADVICE, family: str
         return None
     try:
         checkpoint = Checkpoint(**torch.load(path, weights_only=True))
-    except (RuntimeError, OSError, EOFError, TypeError, ValueError, pickle.UnpicklingError) as error:
+    except _DAMAGE as error:
         raise TrainingError(f"the checkpoint {path} is damaged: {advice}") from error
     if family and checkpoint.facts.get("family", family) != family:
         raise TrainingError(
