@@ -48,6 +48,16 @@ class Data(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     views: Count = 1
     augment: Augmentation = Augmentation()
 
+    def __post_init__(self) -> None:
+        if self.views == 1 and self.augment != Augmentation():
+            raise ValueError("data.augment needs data.views of 2 or more: the first view of a clip is the plain one")
+
+
+class Events(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How event rules are chosen: for the best F1, or for the least delay with at most so many false alarms an hour."""
+
+    false_alarms_per_hour: Annotated[float, msgspec.Meta(ge=0)] | None = None
+
 
 class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A whole training on labelled video; `digest` names its content."""
@@ -63,6 +73,7 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     encoder: Literal["frozen", "fine_tuned"] = "frozen"
     learning: Learning = Learning()
     clip: ClipRule = ClipRule()
+    events: Events = Events()
     warm_up_s: Seconds = 1.0
     threads: Whole = 0
 

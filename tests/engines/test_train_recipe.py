@@ -56,6 +56,7 @@ def test_a_bundle_does_not_learn_of_this_machines_folders(tmp_path: Path) -> Non
         (SHORT.replace("clips}", "clips, validation: {fold: 5}}"), r"data\.validation\.fold; did you mean folds"),
         (SHORT.replace("clips}", "clips, validation: {folds: 1}}"), r"folds must be 2 or more"),
         (SHORT.replace("clips}", "clips, validation: {folds: 5, share: 0.2}}"), r"one of split, share and folds"),
+        (SHORT.replace("clips}", "clips, augment: {flip: true}}"), r"data\.augment needs data\.views of 2 or more"),
         (SHORT + "learning: {loss: hinge}\n", r"hinge.*learning\.loss"),
         (SHORT + "learning: {drop_rate: [0.5, 0.1]}\n", "drop_rate is a range"),
         (SHORT + "learning: {draw: by_label, loss: logit_adjusted}\n", "do not combine it with loss: logit_adjusted"),

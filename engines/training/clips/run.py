@@ -113,7 +113,10 @@ class ClipTraining:
         self._stages.finish(model, self._stages.epochs)
         background = self._recipe.data.background
         labels = [label for label in self._dataset.labels if label != background]
-        events = choose_rules(streams, self._dataset.labels, labels, self._recipe.clip)
+        events = choose_rules(
+            streams, self._dataset.labels, labels, self._recipe.clip,
+            most_false_per_hour=self._recipe.events.false_alarms_per_hour,
+        )  # fmt: skip
         honest = HONEST_FOLDS if folds else HONEST_HELD_OUT
         result = Result(judgement, temperature, events, self._stages.epochs, self._stages.spent_s, honest)
         baselines = self._baselines(self._material.division.learnt, model)
