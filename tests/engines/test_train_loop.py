@@ -11,6 +11,8 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
+from small_families import SMALL  # noqa: E402
+
 from engines.errors import TrainingError  # noqa: E402
 from engines.families import build_family  # noqa: E402
 from engines.families.contract import StreamModel  # noqa: E402
@@ -207,3 +209,26 @@ def test_a_higher_temperature_is_less_sure() -> None:
     logits = np.array([[2.0, 0.0]], np.float32)
     assert softmax(logits)[0, 0] == pytest.approx(1 / (1 + np.exp(-2)))
     assert softmax(logits, 2.0)[0, 0] == pytest.approx(1 / (1 + np.exp(-1)))
+
+
+# ---- every family ----------------------------------------------------------------------------------------------------
+ON_AN_ENCODER = sorted(name for name, (_, options) in SMALL.items() if "encoder" in options)
+
+
+@pytest.mark.parametrize("name", ON_AN_ENCODER)
+def test_every_family_learns_in_the_same_loop(name: str) -> None:
+    family, options = SMALL[name]
+    torch.manual_seed(0)
+    model = build_family(family, {**options, "labels": 2})
+    rng = np.random.default_rng(0)
+    sequences = []
+    for number in range(12):
+        drift = (1 if number % 2 else -1) * (0.5 + 0.2 * np.arange(10))  # its differences tell as well
+        noise = rng.normal(0, 0.3, (10, *model.step_features))
+        features = (noise + drift.reshape(10, *[1] * (noise.ndim - 1))).astype(np.float32)
+        sequences.append(
+            FeatureSequence(f"v{number}", f"g{number}", features, np.arange(10) / model.fps, np.full(10, number % 2))
+        )
+    settings = {"epochs": 6, "lanes": 4, "steps": 6, "join": 1.0, "learning_rate": 0.02}
+    standing = train(model, sequences, validation=sequences, settings=settings)
+    assert min(epoch["validation_loss"] for epoch in standing.history) < 0.35  # chance is log 2
