@@ -37,9 +37,6 @@ class ConvLstmCell(nn.Module):
         self.from_input = nn.Conv2d(inputs, 4 * channels, kernel, padding=kernel // 2)
         self.from_memory = nn.Conv2d(channels, 4 * channels, kernel, padding=kernel // 2, bias=False)
         self.peepholes = nn.Parameter(torch.zeros(3, channels, *size)) if peepholes else None
-        assert self.from_input.bias is not None
-        with torch.no_grad():
-            self.from_input.bias[channels : 2 * channels] += 1.0  # Jozefowicz et al. 2015: start by remembering
 
     def step(self, x: Tensor, h: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
         """One step: x `[N, inputs, h, w]`."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from abc import abstractmethod
 from typing import ClassVar
 
@@ -48,39 +47,17 @@ class Memory(nn.Module):
         return out, tuple(part.transpose(0, 1) for part in (last if len(first) > 1 else (last,)))
 
     @abstractmethod
-    def hold(self, longest: float) -> None:
-        """Start with units that forget at different rates, from two to `longest` steps.
-
-        Tallec & Ollivier 2018 (arXiv 1804.11188): a bias of log T in the gate that keeps holds for about T steps.
-        """
-
-    @abstractmethod
     def _cell(self, x: Tensor, weights: list[Tensor], before: State) -> State:
         """One layer's step: its state `[N, hidden]` for each of `parts`, the hidden state first."""
 
-    def _rates(self, longest: float) -> Tensor:
-        return torch.linspace(math.log(2.0), math.log(max(longest, 2.0)), self.cells.hidden_size)
-
 
 class LstmMemory(Memory):
-    """`torch.nn.LSTM` with its state; forget gates start at a bias of one more (Jozefowicz et al. 2015, section 4)."""
+    """`torch.nn.LSTM` with its state."""
 
     parts = ("h", "c")
 
     def __init__(self, inputs: int, hidden: int, layers: int = 1, dropout: float = 0.0) -> None:
         super().__init__(nn.LSTM(inputs, hidden, layers, batch_first=True, dropout=dropout if layers > 1 else 0.0))
-        with torch.no_grad():
-            for _, _, bias, _ in self.cells.all_weights:
-                bias[hidden : 2 * hidden] += 1.0
-
-    @torch.no_grad()
-    def hold(self, longest: float) -> None:
-        """See `Memory`; the input gates start a little shut, so that memories do not fill up at once."""
-        size = self.cells.hidden_size
-        for _, _, bias, more_bias in self.cells.all_weights:
-            bias[size : 2 * size] = self._rates(longest)
-            bias[:size] = -0.3 * self._rates(longest)
-            more_bias[: 2 * size] = 0.0
 
     def _cell(self, x: Tensor, weights: list[Tensor], before: State) -> State:
         from_input, from_memory, bias, more_bias = weights
@@ -96,14 +73,6 @@ class GruMemory(Memory):
 
     def __init__(self, inputs: int, hidden: int, layers: int = 1, dropout: float = 0.0) -> None:
         super().__init__(nn.GRU(inputs, hidden, layers, batch_first=True, dropout=dropout if layers > 1 else 0.0))
-
-    @torch.no_grad()
-    def hold(self, longest: float) -> None:
-        """See `Memory`; in a GRU the update gate keeps."""
-        size = self.cells.hidden_size
-        for _, _, bias, more_bias in self.cells.all_weights:
-            bias[size : 2 * size] = self._rates(longest)
-            more_bias[size : 2 * size] = 0.0
 
     def _cell(self, x: Tensor, weights: list[Tensor], before: State) -> State:
         from_input, from_memory, bias, more_bias = weights

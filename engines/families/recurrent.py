@@ -22,8 +22,7 @@ class RecurrentOptions(EncoderOptions, frozen=True, kw_only=True):
     """Sizes and inputs.
 
     `inputs` says whether the network reads the features, their differences to the step before, or both; `differences`
-    whether those keep their sign. `dropout` acts on the projected inputs, between layers and before the head. With
-    `memory_s` units start with different rates of forgetting, the slowest of about so many seconds; 0: all alike.
+    whether those keep their sign. `dropout` acts on the projected inputs, between layers and before the head.
     """
 
     reduced: Count = 256
@@ -32,7 +31,6 @@ class RecurrentOptions(EncoderOptions, frozen=True, kw_only=True):
     dropout: Share = 0.0
     inputs: Literal["features", "differences", "both"] = "features"
     differences: Kind = "signed"
-    memory_s: Annotated[float, msgspec.Meta(ge=0)] = 0.0
 
 
 class Recurrent(OnEncoder):
@@ -48,8 +46,6 @@ class Recurrent(OnEncoder):
         width = 2 * self.features[0] if options.inputs == "both" else self.features[0]
         self.reduce = nn.Sequential(nn.Linear(width, options.reduced), nn.LayerNorm(options.reduced), nn.ReLU())
         self.memory = self.memory_type(options.reduced + 1, options.hidden, options.layers, options.dropout)
-        if options.memory_s:
-            self.memory.hold(options.memory_s * options.fps)
         self.dropout = nn.Dropout(options.dropout)
         self.head = nn.Linear(options.hidden, options.labels)
         self._kept = len(self.memory.parts)

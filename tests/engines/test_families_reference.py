@@ -159,24 +159,3 @@ def test_the_tcn_is_a_stack_of_padded_convolutions() -> None:
         x = relu(x + y)
     expected = model.head(x.transpose(1, 2))
     assert (model(features, dt)[0] - expected).abs().max() < 1e-5
-
-
-@torch.no_grad()
-@pytest.mark.parametrize("kind", [LstmMemory, GruMemory])
-def test_memories_hold_as_long_as_they_were_told(kind: type[Memory]) -> None:
-    """A hidden unit left to itself (weights of zero, cell state of one) falls to 1/e within about its time."""
-    memory, longest = kind(1, 8), 200.0
-    memory.hold(longest)
-    for weights in memory.cells.all_weights[0][:2]:
-        weights.zero_()
-    for bias in memory.cells.all_weights[0][2:]:
-        bias[2 * 8 : 3 * 8] = 0.0  # nothing new comes in
-    state = tuple(torch.ones_like(part[:1]) for part in zeros(memory))
-    kept = []
-    for _ in range(int(4 * longest)):
-        _, state = memory.step(torch.zeros(1, 1), state)
-        kept.append(state[-1][0, 0])
-    held = (torch.stack(kept) > 1 / torch.e).sum(0)
-    assert held[-1] == pytest.approx(longest, rel=0.1)
-    assert held[0] <= 3
-    assert (held.diff() > 0).all()
