@@ -111,7 +111,8 @@ def accompanied(
     for each in further:
         spells = np.cumsum(rng.random(len(features)) < 1 / _HOLD_STEPS) + rng.integers(2)
         present = (spells % 2)[:, None].astype(np.float32)
-        parts += [present * rng.normal(size=(len(features), each.size)), present]
+        values = rng.normal(size=(len(features), each.size)).astype(np.float32)
+        parts += [present * values, present]
     return np.concatenate(parts, axis=1, dtype=np.float32)
 
 

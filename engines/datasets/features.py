@@ -15,9 +15,11 @@ from engines.datasets.draws import Augmentation, Draw, check_augmentation, draw
 from engines.datasets.encoding import PLAIN, Encode, encode_video, step_labels
 from engines.datasets.feature_cache import EncodedVideo, Taking
 from engines.datasets.footage import check_file
+from engines.datasets.inputs import accompany, read_inputs
 from engines.datasets.labelled import LabelledVideo, Skipped
 from engines.datasets.naming import check_label
 from engines.errors import DataError, UnreadableVideoError
+from engines.further import FurtherInput
 from engines.training.sequences import FeatureSequence
 
 if TYPE_CHECKING:
@@ -58,13 +60,15 @@ def encode_dataset(
     cache: Path | None = None,
     news: Reporter | None = None,
     half: bool = True,
+    further: Sequence[FurtherInput] = (),
 ) -> Encoded:
     """Encode each video once per view at `size` (height, width), with a label for each step by the spans that hold it.
 
     The draw of a view follows from the seed, the video's name and the view's number, not from the order; an
     augmentation that changes nothing gives one view only. Features are kept in the folder `cache` for as long as file,
     encoder and settings stay the same. They are float16 unless a value is too large for it or `half` is false. `news`
-    hears of each video. One that cannot be read or is marked where it has no frame is skipped.
+    hears of each video. One that cannot be read or is marked where it has no frame is skipped. Where the model reads
+    `further` inputs they stand behind the features, as a step reads them.
 
     Raises:
         DataError: features are NaN or infinite, a label is not among `labels`, no video is left, or the augmentation
@@ -80,7 +84,9 @@ def encode_dataset(
         try:
             draws = _draws(video, views, augmentation, seed, labels)
             encoded = [_encoded(video, encode, taking, drawn, cache) for drawn in draws]
-            seen.append([_sequence(video, one, drawn, labels) for one, drawn in zip(encoded, draws, strict=True)])
+            seen.append(
+                [_sequence(video, one, drawn, labels, further) for one, drawn in zip(encoded, draws, strict=True)]
+            )
             used.append(video)
         except UnreadableVideoError as error:
             skipped.append(Skipped(video.path, str(error)))
@@ -128,6 +134,11 @@ def _encoded(video: LabelledVideo, encode: Encode, taking: Taking, drawn: Draw, 
     return encoded
 
 
-def _sequence(video: LabelledVideo, encoded: EncodedVideo, drawn: Draw, labels: Sequence[str]) -> FeatureSequence:
+def _sequence(
+    video: LabelledVideo, encoded: EncodedVideo, drawn: Draw, labels: Sequence[str], further: Sequence[FurtherInput]
+) -> FeatureSequence:
     indices = step_labels(video, encoded.times_s, drawn, labels)
-    return FeatureSequence(video.name, video.group, encoded.features, encoded.times_s, indices)
+    features = encoded.features
+    if further:
+        features = accompany(features, encoded.times_s * drawn.speed, read_inputs(video.inputs, further), further)
+    return FeatureSequence(video.name, video.group, features, encoded.times_s, indices)

@@ -27,7 +27,8 @@ class LabelledVideo:
 
     `group` names what must not be divided between splits (a source video, a camera, a person, a day); it is the
     video's own name where nobody said. `split` is empty where nobody said. `name` is what reports call it: its path
-    within the data, or the file's name where that is not given.
+    within the data, or the file's name where that is not given. `inputs` is the file with what comes beside the video,
+    if any; see `engines.datasets.inputs`.
     """
 
     path: Path
@@ -35,6 +36,7 @@ class LabelledVideo:
     group: str
     split: str = ""
     name: str = ""
+    inputs: Path | None = None
 
     def __post_init__(self) -> None:
         if not self.name:

@@ -14,7 +14,7 @@ from engines.datasets.naming import check_label, meant
 from engines.errors import DataError
 
 NEEDED = ("path", "label")
-OPTIONAL = ("split", "group", "start", "end")
+OPTIONAL = ("split", "group", "start", "end", "inputs")
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,7 @@ class Row:
     group: str
     start_s: float
     end_s: float
+    inputs: Path | None = None
 
 
 def read_manifest(path: Path, labels: Sequence[str], background: str) -> tuple[tuple[LabelledVideo, ...], bool]:
@@ -90,7 +91,16 @@ def _row(manifest: Path, where: str, record: dict[str, str], labels: Sequence[st
     end_s = _seconds(record.get("end", ""), math.inf, "end", where)
     if end_s <= start_s:
         raise DataError(f"{where}: the end, {end_s:g} s, is not after the start, {start_s:g} s: swap or correct them")
-    return Row(where, video, written, label, record.get("split", ""), record.get("group", ""), start_s, end_s)
+    beside = _inputs(manifest, where, record.get("inputs", ""))
+    return Row(where, video, written, label, record.get("split", ""), record.get("group", ""), start_s, end_s, beside)
+
+
+def _inputs(manifest: Path, where: str, written: str) -> Path | None:
+    """The file with the video's further inputs."""
+    path = manifest.parent / written
+    if written and not path.is_file():
+        raise DataError(f"{where}: the inputs {path} do not exist: paths are relative to the manifest's own folder")
+    return path if written else None
 
 
 def _seconds(text: str, default: float, column: str, where: str) -> float:
@@ -117,7 +127,7 @@ def _grouped(rows: Sequence[Row]) -> bool:
 def _video(rows: Sequence[Row], background: str) -> LabelledVideo:
     first = rows[0]
     for row in rows[1:]:
-        for field in ("split", "group"):
+        for field in ("split", "group", "inputs"):
             value, before = getattr(row, field), getattr(first, field)
             if value != before:
                 raise DataError(
@@ -126,4 +136,4 @@ def _video(rows: Sequence[Row], background: str) -> LabelledVideo:
                 )
     marked = [Marked(row.where, Span(row.start_s, row.end_s, row.label)) for row in rows]
     spans = to_spans(marked, background)
-    return LabelledVideo(first.path, spans, first.group or first.written, first.split, first.written)
+    return LabelledVideo(first.path, spans, first.group or first.written, first.split, first.written, first.inputs)

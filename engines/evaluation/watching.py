@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 from engines.bundle import Bundle
 from engines.clips import sampling_cell
 from engines.datasets.footage import sampled_frames
+from engines.datasets.inputs import accompany, read_inputs
 from engines.datasets.labelled import LabelledVideo, Skipped
 from engines.encoder import Encoder
 from engines.errors import DataError, UnreadableVideoError
 from engines.evaluation.baselines import pooled
 from engines.evaluation.offline import WholeSequence
-from engines.further import without
 from engines.temporal import Temporal
 
 Answers = NDArray[np.float32]
@@ -120,10 +120,13 @@ class Watcher:
         rate_hz = self.manifest.input.fps
         last_s, joined_last_s, joined_s = None, self._last_s, 0.0
         times, kept, answers, whole = [], [], [], []
+        further = self.manifest.further
+        samples = read_inputs(video.inputs, further)
         for part_s, features in self._encoded(video):
             if last_s is None:
                 joined_s = self._end_s - sampling_cell(float(part_s[0]), rate_hz) / rate_hz
-            for time_s, frame in zip(part_s.tolist(), features, strict=True):
+            read = accompany(features, part_s, samples, further) if further else features
+            for time_s, frame in zip(part_s.tolist(), read, strict=True):
                 dt = self._dt(time_s, last_s), self._dt(time_s + joined_s, joined_last_s)
                 keep = last_s is not None, joined_last_s is not None
                 answers.append(self._step(video, time_s, frame, dt, keep))
@@ -131,7 +134,7 @@ class Watcher:
             times.append(part_s)
             kept.append(pooled(features))
             if self._whole is not None:
-                whole.append(features)
+                whole.append(read)
         times_s, said = np.concatenate(times), np.stack(answers, 1)
         self._last_s = joined_last_s
         self._end_s = joined_s + (sampling_cell(float(times_s[-1]), rate_hz) + 1) / rate_hz
@@ -151,8 +154,7 @@ class Watcher:
         keep: tuple[bool, bool],
     ) -> Answers:  # fmt: skip
         """Probabilities `[2, C]` of the fresh stream and of the joined one."""
-        features = without(np.stack([frame, frame]), self.manifest.further)
-        result = self._temporal.step(self._rows, features, dt, keep)
+        result = self._temporal.step(self._rows, np.stack([frame, frame]), dt, keep)
         if not result.ok.all():
             raise DataError(f"{video.path}: the model went non-finite at {time_s:.2f} s, so the video is not judged")
         return result.prob
@@ -164,4 +166,4 @@ class Watcher:
         assert self._whole is not None
         nominal_s = 1.0 / self.manifest.input.fps
         dt = np.diff(times_s, prepend=times_s[0] - nominal_s).astype(np.float32)
-        return self._whole.answer(without(features, self.manifest.further), dt)
+        return self._whole.answer(features, dt)

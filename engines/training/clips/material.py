@@ -15,6 +15,7 @@ from engines.datasets.draws import Augmentation
 from engines.datasets.encoding import Encode
 from engines.datasets.features import encode_dataset
 from engines.datasets.labelled import Dataset, LabelledVideo, Skipped
+from engines.errors import ConfigError
 from engines.families.contract import StreamModel
 from engines.training.clips.division import Division, divide
 from engines.training.features import encode
@@ -66,8 +67,14 @@ def prepare(dataset: Dataset, recipe: Recipe, model: StreamModel, cache: Path, c
     """Divide the dataset and encode its videos; what was encoded before comes from the folder `cache`.
 
     Raises:
+        ConfigError: an encoder is to learn beside further inputs.
         DataError: the dataset cannot be divided as the recipe says, features are not finite, or no video is left.
     """
+    if model.further and recipe.fine_tuned:
+        raise ConfigError(
+            f"the family {recipe.family} reads further inputs beside the encoder's features, which stay as they are: "
+            "write encoder: frozen"
+        )
     division = divide(dataset, recipe)  # before the long work, so that a mistake is told at once
     views: dict[str, tuple[FeatureSequence, ...]] = {}
     skipped = [*dataset.skipped]
@@ -88,6 +95,7 @@ def prepare(dataset: Dataset, recipe: Recipe, model: StreamModel, cache: Path, c
                 cache=cache,
                 news=news,
                 half=not recipe.fine_tuned,
+                further=model.further,
             )
         skipped += encoded.skipped
         rows = zip(*encoded.views, strict=True)
@@ -103,6 +111,13 @@ def with_features(sequences: Sequence[FeatureSequence], model: StreamModel) -> l
         replace(each, features=encode(model, each.features)) if each.features.dtype == np.uint8 else each
         for each in sequences
     ]
+
+
+def video_alone(sequences: Sequence[FeatureSequence], model: StreamModel) -> list[FeatureSequence]:
+    """The same sequences without the further inputs behind their features: what baselines see."""
+    if not model.further:
+        return list(sequences)
+    return [replace(each, features=each.features[:, : model.features[0]]) for each in sequences]
 
 
 def encoder_identity(model: StreamModel) -> str:
