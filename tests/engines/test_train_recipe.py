@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
+import msgspec
 import pytest
 
+from engines.datasets.draws import Augmentation
 from engines.errors import ConfigError
-from engines.training.recipe import Recipe, load_recipe
+from engines.training.learning import Learning
+from engines.training.recipe import Data, Events, Recipe, Validation, load_recipe
 from engines.training.scene.recipe import Recipe as SceneRecipe
 
 CONFIGS = Path(__file__).parents[2] / "configs"
@@ -31,6 +35,13 @@ def test_name_family_encoder_and_data_are_enough(tmp_path: Path) -> None:
 def test_the_shipped_recipes_are_valid_and_of_their_kinds() -> None:
     assert isinstance(load_recipe(CONFIGS / "clips.yaml"), Recipe)
     assert isinstance(load_recipe(CONFIGS / "scene.yaml"), SceneRecipe)
+
+
+@pytest.mark.parametrize("kind", [Recipe, Data, Validation, Learning, Augmentation, Events])
+def test_the_guide_names_every_key(kind: type[msgspec.Struct]) -> None:
+    guide = (CONFIGS.parent / "docs" / "training.md").read_text()
+    missing = [field.name for field in msgspec.structs.fields(kind) if not re.search(rf"\b{field.name}\b", guide)]
+    assert not missing
 
 
 def test_the_digest_follows_what_is_learnt_and_not_the_machine(tmp_path: Path) -> None:
