@@ -83,7 +83,9 @@ def test_every_command_that_is_named_exists():
     assert not [command for command in named if f" {command} " not in known]
 
 
-@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md", "docs/configuration.md", "docs/stream.md"])
+@pytest.mark.parametrize(
+    "page", ["README.md", "CONTRIBUTING.md", "docs/configuration.md", "docs/stream.md", "docs/multimodal.md"]
+)
 def test_links_lead_somewhere(page):
     file = ROOT / page
     targets = [t for t in re.findall(r"\]\(([^)#]+)\)", file.read_text()) if "://" not in t]

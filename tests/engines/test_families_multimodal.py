@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import importlib.util
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -109,77 +111,19 @@ def test_options_that_make_no_sense_are_named() -> None:
         build_family("multimodal", {**OPTIONS, "further": [{"name": "my audio", "size": 3}]})
 
 
-@dataclass(frozen=True)
-class Toy:
-    """Sequences whose class shows in the video alone in one half of them, and in the audio alone in the other."""
-
-    features: torch.Tensor
-    dt: torch.Tensor
-    truth: torch.Tensor
-
-    @classmethod
-    def make(cls, count: int, seed: int) -> Toy:
-        """Audio comes at two steps of five; what does not show the class is noise like the rest."""
-        generator = torch.Generator().manual_seed(seed)
-        truth = torch.randint(2, (count,), generator=generator)
-        sign = (2.0 * truth - 1)[:, None]
-        features = torch.randn((count, 20, 6 + 4), generator=generator)
-        in_video = (torch.arange(count) % 2 == 0)[:, None]
-        features[..., 0] += torch.where(in_video, 0.8 * sign, 0.0)
-        features[..., 6] += torch.where(in_video, 0.0, 1.2 * sign)
-        present = (torch.rand((count, 20), generator=generator) < 0.4).float()
-        features[..., 9] = present
-        features[..., 6:9] *= present[..., None]
-        return cls(features, torch.full((count, 20), 1 / 8), truth)
-
-    def without_audio(self) -> Toy:
-        features = self.features.clone()
-        features[..., 6:] = 0.0
-        return Toy(features, self.dt, self.truth)
-
-    def without_video(self) -> Toy:
-        features = self.features.clone()
-        features[..., :6] = 0.0
-        return Toy(features, self.dt, self.truth)
-
-    def until(self, step: int) -> Toy:
-        """The audio breaks off there."""
-        features = self.features.clone()
-        features[:, step:, 6:] = 0.0
-        return Toy(features, self.dt, self.truth)
-
-
-def trained(toy: Toy, leave_out: float = 0.2) -> StreamModel:
-    torch.manual_seed(0)
-    model = build_family("multimodal", {
-        "encoder": "pixels", "height": 2, "width": 3, "labels": 2, "reduced": 16, "hidden": 16,
-        "leave_out": leave_out, "further": [{"name": "audio", "size": 3, "reduced": 16, "hidden": 16}],
-    })  # fmt: skip
-    optimizer = torch.optim.Adam(model.parameters(), 0.005)
-    for _ in range(300):
-        rows = torch.randint(len(toy.truth), (64,))
-        logits = model(toy.features[rows], toy.dt[rows])[0]
-        loss = torch.nn.functional.cross_entropy(logits[:, 5:].flatten(0, 1), toy.truth[rows].repeat_interleave(15))
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-    return model.eval()
-
-
-@torch.no_grad()
-def accuracy(model: StreamModel, toy: Toy) -> float:
-    return float((model(toy.features, toy.dt)[0][:, -1].argmax(1) == toy.truth).float().mean())
-
-
 @pytest.mark.slow
 def test_both_inputs_know_more_than_each_alone_and_one_may_be_missing() -> None:
-    toy, test = Toy.make(2000, 1), Toy.make(2000, 2)
-    both = trained(toy)
-    video, audio = trained(toy.without_audio()), trained(toy.without_video())
-    alone = [accuracy(video, test.without_audio()), accuracy(audio, test.without_video())]
-    together = accuracy(both, test)
-    missing = [accuracy(both, test.without_audio()), accuracy(both, test.until(10)), accuracy(both, test.until(18))]
-    assert together > max(alone) + 0.1
-    assert missing[0] > alone[0] - 0.03, "as good without audio as a network that never knew it"
+    script = Path(__file__).parents[2] / "tools" / "missing_inputs.py"
+    spec = importlib.util.spec_from_file_location("missing_inputs", script)
+    assert spec is not None
+    assert spec.loader is not None
+    missing_inputs = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = missing_inputs  # dataclasses look their module up
+    spec.loader.exec_module(missing_inputs)
+    found = missing_inputs.measure(1)
+    alone, both = max(found["video alone"], found["audio alone"]), "both, leave_out 0.2"
+    assert found[both] > alone + 0.1
+    missing = [found[f"{both}: audio until step {step}"] for step in (0, 10, 18)]
+    assert missing[0] > found["video alone"] - 0.03, "as good without audio as a network that never knew it"
     assert missing[0] <= missing[1] <= missing[2] + 0.01
-    assert missing[2] > together - 0.05, "a short gap costs little"
+    assert missing[2] > found[both] - 0.05, "a short gap costs little"
