@@ -12,7 +12,8 @@ import torch
 
 from engines.bundle import load_bundle
 from engines.comparison import VerifyReport
-from engines.encoders import PretrainedInfo, find_encoder, find_pretrained
+from engines.encoders import find_pretrained
+from engines.encoders.provenance import encoder_facts
 from engines.errors import ConfigError, ModelError, TrainingError
 from engines.export import write_bundle
 from engines.families import build_family
@@ -79,7 +80,7 @@ def draft_of_encoder(name: str, order: EncoderOrder) -> Draft:
     torch.manual_seed(order.seed)
     model = build_family(order.family, {**options, "labels": len(order.labels)})
     about = _about(name, f"0.0.0+{UNTRAINED}", order.family, order.labels, model)
-    provenance: dict[str, object] = {"state": UNTRAINED, "seed": order.seed, "encoder": _encoder_facts(info.name)}
+    provenance: dict[str, object] = {"state": UNTRAINED, "seed": order.seed, "encoder": encoder_facts(info.name)}
     summary = f"{info.name} with an untrained temporal part: its predictions mean nothing."
     about = msgspec.structs.replace(about, summary=summary, training=provenance)
     trained = (
@@ -112,7 +113,7 @@ def draft_of_recipe(recipe: Recipe | SceneRecipe, checkpoint: Path | None) -> Dr
         "recipe": recipe.public if isinstance(recipe, Recipe) else msgspec.to_builtins(recipe),
     }
     if "encoder" in recipe.options:
-        provenance["encoder"] = _encoder_facts(str(recipe.options["encoder"]))
+        provenance["encoder"] = encoder_facts(str(recipe.options["encoder"]))
     nothing = state == UNTRAINED
     about = msgspec.structs.replace(
         about,
@@ -223,12 +224,6 @@ def _state(found: Checkpoint | None) -> str:
 def _about(name: str, version: str, family: str, labels: tuple[str, ...], model: StreamModel) -> Manifest:
     frame = FrameInput(*model.frame_shape, model.fps)
     return Manifest(SCHEMA, name, version, family, labels, frame, model.features, (), {})
-
-
-def _encoder_facts(name: str) -> dict[str, object]:
-    info = find_encoder(name)
-    weights = {"weights_sha256": info.weights.sha256} if isinstance(info, PretrainedInfo) else {}
-    return {"name": info.name, **weights, "origin": info.origin}
 
 
 def _card(about: Manifest, headline: str, trained: str) -> str:

@@ -105,6 +105,8 @@ def train_temporal(
     loss = StepLoss(settings.loss, counts, label_smoothing=settings.label_smoothing)
     judge = _Judge(validation, StepLoss(settings.loss, counts), settings, aggregate)
     updates = _Updates(model, settings, chunks_of(train, settings), fine_tuned=fine_tuned)
+    if not standing.epoch and not fine_tuned:
+        model.look(_from_start(sequence, model.fps) for sequence in train[0])
     if standing.weights:
         model.load_state_dict(standing.weights, strict=False)
         updates.optimizer.load_state_dict(standing.optimizer)
@@ -124,6 +126,12 @@ def train_temporal(
         after_epoch(standing)
     model.load_state_dict(standing.best_weights or standing.weights, strict=False)
     return standing
+
+
+def _from_start(sequence: FeatureSequence, rate_hz: float) -> tuple[Tensor, Tensor]:
+    """A sequence's features and dt, as they are served."""
+    dt = np.diff(sequence.times_s, prepend=sequence.times_s[0] - 1.0 / rate_hz).astype(np.float32)
+    return torch.from_numpy(sequence.features.astype(np.float32)), torch.from_numpy(dt)
 
 
 def label_counts(sequences: Sequence[FeatureSequence], labels: int) -> np.ndarray:
@@ -227,7 +235,7 @@ class _Updates:
         logits, state = self._model(features, torch.from_numpy(chunk.dt), state)
         weight = torch.from_numpy(chunk.weight)
         each = loss(logits, torch.from_numpy(chunk.labels)) * weight
-        total = each.sum() / weight.sum().clamp_min(1.0)
+        total = each.sum() / weight.sum().clamp_min(1.0) + self._model.penalty()
         self.optimizer.zero_grad()
         total.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(self._parameters, self._settings.clip_norm)

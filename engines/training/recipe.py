@@ -108,6 +108,10 @@ def load_recipe(path: Path) -> Recipe | SceneRecipe:
     """
     content = read_recipe(path)
     if "data" not in content:
+        if ours := [key for key in ("learning", "encoder", "events") if key in content]:
+            raise ConfigError(
+                f"the recipe {path} has {ours[0]} and no data: say where the clips are (data: {{path: clips}})"
+            )
         return convert_recipe(content, SceneRecipe, path)
     recipe = convert_recipe(content, Recipe, path)
     if recipe.labels and len(set(recipe.labels)) != max(2, len(recipe.labels)):

@@ -196,8 +196,11 @@ def test_a_damaged_checkpoint_is_refused(rows: Rows, tmp_path: Path) -> None:
     assert "is damaged: start afresh with --fresh" in run(tmp_path, rows)[1]
 
 
-def test_without_scikit_learn_the_extra_is_named(rows: Rows, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "sklearn", None)
-    recipe = RECIPE.replace("data.csv", "data.csv, validation: {share: 0.5}")
-    error = run(tmp_path, rows, recipe)[1]
-    assert "scikit-learn, which is not installed: pip install 'vidpipe[" in error
+@pytest.mark.parametrize("package", ["scikit-learn", "tensorboard", "onnxscript"])
+def test_a_missing_package_is_told_before_the_long_work(
+    package: str, rows: Rows, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, {"scikit-learn": "sklearn"}.get(package, package), None)
+    stdout, error = run(tmp_path, rows)
+    assert error == f"vidpipe train needs the package {package}, which is not installed: pip install 'vidpipe[train]'"
+    assert "encoding" not in stdout

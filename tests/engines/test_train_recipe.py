@@ -76,6 +76,7 @@ def test_a_bundle_does_not_learn_of_this_machines_folders(tmp_path: Path) -> Non
         (SHORT + "labels: [a]\n", "two or more different names"),
         (SHORT.replace("name: toy", "name: a/b"), "becomes the bundle's folder"),
         ("name: toy\ndata: {path: x}\n", "missing required field `family`"),
+        ("name: toy\nfamily: gru\nlearning: {epochs: 3}\n", "has learning and no data: say where the clips are"),
         ("name: toy\nfamily: gru\ndata: 5\n", r"Expected `object`.*data"),
     ],
 )

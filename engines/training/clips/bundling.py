@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from engines.encoders import PretrainedInfo, find_encoder
+from engines.encoders.provenance import encoder_facts
 from engines.evaluation.baselines import BASELINES, Baselines, encode_baselines
 from engines.evaluation.resampling import Figure
 from engines.export import write_bundle
@@ -77,13 +77,6 @@ def label_shares(material: Material) -> dict[str, float]:
     labels = material.dataset.labels
     counts = label_counts(material.plain(material.division.learnt), len(labels))
     return {label: round(float(count / counts.sum()), 6) for label, count in zip(labels, counts, strict=True)}
-
-
-def encoder_facts(name: str) -> dict[str, object]:
-    """What an encoder is and where its weights come from."""
-    info = find_encoder(name)
-    weights = {"weights_sha256": info.weights.sha256} if isinstance(info, PretrainedInfo) else {}
-    return {"name": info.name, **weights, "origin": info.origin}
 
 
 def _provenance(recipe: Recipe, material: Material, result: Result) -> dict[str, object]:

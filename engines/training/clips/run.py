@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import math
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,7 +14,7 @@ from rich.console import Console
 
 from engines.datasets.labelled import Dataset
 from engines.datasets.splits import Fold, Videos
-from engines.errors import ConfigError
+from engines.errors import ConfigError, MissingExtraError
 from engines.evaluation.baselines import Baselines, fit_baselines
 from engines.families import build_family
 from engines.families.contract import StreamModel
@@ -63,6 +64,7 @@ class ClipTraining:
 
     Raises:
         ConfigError: family, options or encoder are wrong or do not go together.
+        MissingExtraError: a package that the training will need is not installed.
         TrainingError: see `Stages`.
     """
 
@@ -77,6 +79,7 @@ class ClipTraining:
         threads: int | None = None,
         cache: Path | None = None,
     ) -> None:
+        check_packages()
         if threads or recipe.threads:
             torch.set_num_threads(threads or recipe.threads)
         self._recipe, self._dataset, self._folder, self._console = recipe, dataset, folder, console
@@ -168,16 +171,19 @@ class ClipTraining:
 
     def _out_of_folds(self) -> HeldOut:
         """Each video as the network of the fold that did not learn from it judges it."""
-        found, results = HeldOut([], [], {}, []), self._folds
+        results = self._folds
+        answers: Answers = []
+        sequences: list[FeatureSequence] = []
+        streams = []
         epochs = judging_epochs([each.best_epoch for each in results], [len(each.answers) for each in results])
         for fold, result, epoch in zip(self._material.division.folds, results, epochs, strict=True):
             held = self._material.plain(fold.validation)
-            found.sequences.extend(held)
-            found.answers.extend(pieces(result.answers[epoch - 1], [len(each) for each in held]))
+            sequences += held
+            answers += pieces(result.answers[epoch - 1], [len(each) for each in held])
             ordered = [held[index] for index in result.order]
-            found.streams.append((pieces(result.carried, [len(each) for each in ordered]), ordered))
+            streams.append((pieces(result.carried, [len(each) for each in ordered]), ordered))
         simple = {name: np.concatenate([each.simple[name] for each in results]) for name in results[0].simple}
-        return HeldOut(found.answers, found.sequences, simple, found.streams)
+        return HeldOut(answers, sequences, simple, streams)
 
     # ---- judging ---------------------------------------------------------------------------------------------------
     def _judge(self, found: HeldOut) -> tuple[Judgement, float, list[Stream]]:
@@ -228,6 +234,15 @@ class ClipTraining:
 
     def _say(self, line: str) -> None:
         self._console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+
+def check_packages() -> None:
+    """Whether all is here that the training needs up to its end; raises MissingExtraError before the long work."""
+    for module, package in (
+        ("sklearn", "scikit-learn"), ("tensorboard", "tensorboard"), ("onnx", "onnx"), ("onnxscript", "onnxscript")
+    ):  # fmt: skip
+        if importlib.util.find_spec(module) is None:
+            raise MissingExtraError("vidpipe train", package, "train")
 
 
 def check_background(recipe: Recipe, dataset: Dataset) -> None:
