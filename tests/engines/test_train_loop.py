@@ -156,20 +156,24 @@ def test_nothing_to_learn_from_is_refused() -> None:
         train(network(), wrong)
 
 
-def test_a_fine_tuned_encoder_changes_with_the_rest() -> None:
-    model = network(encoder="conv", height=8, width=8)
-    before = {name: value.clone() for name, value in model.state_dict().items()}
+def test_a_fine_tuned_encoder_changes_with_the_rest_and_survives_a_stop() -> None:
     rng = np.random.default_rng(0)
     films = [
         FeatureSequence(f"v{n}", f"g{n}", rng.integers(0, 256, (12, 8, 8, 3)).astype(np.uint8), np.arange(12) / 5.0,
                         np.full(12, n % 2))
         for n in range(4)
     ]  # fmt: skip
-    settings = {"epochs": 2, "lanes": 2, "encoder_learning_rate": 0.01}
-    standing = train(model, films, validation=films, fine_tuned=True, settings=settings)
-    changed = [name for name, value in model.state_dict().items() if not torch.equal(value, before[name])]
+    how = {"validation": films, "fine_tuned": True}
+    settings = {"epochs": 3, "lanes": 2, "encoder_learning_rate": 0.01}
+    whole, resumed = (network(encoder="conv", height=8, width=8) for _ in range(2))
+    before = {name: value.clone() for name, value in whole.state_dict().items()}
+    standing = train(whole, films, settings=dict(settings), **how)
+    changed = [name for name, value in whole.state_dict().items() if not torch.equal(value, before[name])]
     assert any(name.startswith("encoder.") for name in changed)
     assert any(name.startswith("encoder.") for name in standing.weights)
+    half = train(network(encoder="conv", height=8, width=8), films, settings=dict(settings), until=1, **how)
+    train(resumed, films, settings=dict(settings), start=half, **how)
+    assert all(torch.equal(value, resumed.state_dict()[name]) for name, value in whole.state_dict().items())
 
 
 # ---- answers ---------------------------------------------------------------------------------------------------------
