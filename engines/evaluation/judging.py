@@ -248,7 +248,7 @@ class Judging:
             notes.append(
                 "Every label has an event rule, so no time is quiet and no alarm can be false: train with a background."
             )
-        if self._manifest.further:
+        if self._manifest.further and not any(each.video.inputs for each in self._watched):
             names = ", ".join(each.name for each in self._manifest.further)
             notes.append(f"The further inputs of the model ({names}) were missing throughout.")
         trained = self._manifest.training.get("recipe")

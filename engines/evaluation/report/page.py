@@ -17,7 +17,8 @@ from engines.evaluation.report.style import canvas
 from engines.evaluation.resampling import Figure
 from engines.evaluation.wording import TITLES, agreement_text, data_text, interval_text, stream_text
 
-_TILES = ("accuracy", "auc", "event_f1_tiou_0.3", "delay_median_s", "false_alarms_per_hour", "ece")
+_TILES = ("accuracy", "auc", "event_f1_tiou_0.3", "delay_median_s", "false_alarms_per_hour", "quiet_in_alarm", "ece")
+_MOST_TILES = 6
 
 
 def check_report(path: Path) -> None:
@@ -82,7 +83,7 @@ def _head(found: Evaluation) -> Iterator[str]:
     yield f"<p>{escape(data_text(found))}</p></header>"
     yield f'<p class="verdict {found.comparison.verdict.replace(" ", "-")}">{escape(found.headline)}</p>'
     names = _TILES if len(model.labels) == 2 else tuple("map" if name == "auc" else name for name in _TILES)
-    tiles = [(name, found.figures[name]) for name in names if found.figures[name].value is not None]
+    tiles = [(name, found.figures[name]) for name in names if found.figures[name].value is not None][:_MOST_TILES]
     yield '<div class="tiles">' + "".join(_tile(TITLES[name], figure) for name, figure in tiles) + "</div>"
 
 
@@ -158,8 +159,8 @@ def _stream(found: Evaluation, material: Material) -> Iterator[str]:
     yield f"<figure>{plots.alarm_curve(stream, found.figures)}</figure></section>"
     names = [name for name in found.figures if name.startswith(("event", "delay", "missed", "false", "quiet"))]
     rows = "".join(f"<tr><th>{escape(TITLES[name])}</th>{_cell(found.figures[name])}</tr>" for name in names)
-    yield f'<section><h2>Events</h2><p>With the rules of the bundle.</p><div class="scroll"><table>{rows}</table></div>'
-    yield "</section></div>"
+    yield "<section><h2>Events</h2><p>With the rules of the bundle.</p>"
+    yield f'<div class="scroll short"><table>{rows}</table></div></section></div>'
 
 
 def _figures(found: Evaluation) -> Iterator[str]:
@@ -239,9 +240,9 @@ def _facts(found: Evaluation) -> Iterator[str]:
 def _cell(figure: Figure, sign: str = "") -> str:
     if figure.value is None:
         return f'<td class="none">{escape(figure.why)}</td>'
-    bounds = f"{_number(figure.low, sign)} to {_number(figure.high, sign)}" if figure.low is not None else ""
-    said = "; ".join(part for part in (bounds, figure.why) if part)
-    return f"<td>{_number(figure.value, sign)} <i>{escape(said)}</i></td>"
+    bounds = f" <i>{_number(figure.low, sign)} to {_number(figure.high, sign)}</i>" if figure.low is not None else ""
+    why = f" <small>{escape(figure.why)}</small>" if figure.why else ""
+    return f"<td>{_number(figure.value, sign)}{bounds}{why}</td>"
 
 
 def _number(value: float | None, sign: str = "") -> str:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from engines.evaluation.alarms import CurvePoint
 from engines.evaluation.judging import Material
 from engines.evaluation.metrics import BINS
 from engines.evaluation.record import Bin, Evaluation, StreamScore
@@ -84,9 +85,11 @@ def alarm_curve(stream: StreamScore, figures: Mapping[str, Figure]) -> str:
             known = [each for each in points if each.false_alarms_per_hour is not None]
             known.sort(key=lambda each: each.threshold)
             rates = [each.false_alarms_per_hour for each in known]
-            style = {"color": colour, "marker": marker, "markersize": 4, "linewidth": 1.2}
-            top.plot(rates, [_or_nan(each.delay_median_s) for each in known], label=name, **style)
-            bottom.plot(rates, [_or_nan(each.missed) for each in known], label=name, **style)
+            delays, missed = ([_or_nan(value) for value in values] for values in _columns(known))
+            for axes, values in ((top, delays), (bottom, missed)):
+                # the line only says which threshold comes next
+                axes.plot(rates, values, color=colour, linewidth=1, alpha=0.35)
+                axes.plot(rates, values, marker, color=colour, markersize=5, label=name)
         rate = figures["false_alarms_per_hour"].value
         for axes, value in ((top, figures["delay_median_s"].value), (bottom, figures["missed_events"].value)):
             if rate is not None and value is not None:
@@ -126,6 +129,10 @@ def timeline(material: Material) -> str:
         curve.set_xlabel("time in the stream, s")
         curve.legend(loc="upper center", bbox_to_anchor=(0.5, -0.32), ncols=min(4, len(labels)), fontsize=9.5)
         return svg_of(figure, "timeline of the stream: truth, probabilities and detected events")
+
+
+def _columns(points: Sequence[CurvePoint]) -> tuple[list[float | None], list[float | None]]:
+    return [each.delay_median_s for each in points], [each.missed for each in points]
 
 
 def _bands(axes: Any, material: Material, labels: Sequence[str], span: tuple[float, float]) -> None:
