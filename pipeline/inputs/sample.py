@@ -5,11 +5,14 @@ The rules of change are those of the prediction stream (`pipeline.stream.message
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import msgspec
 
 from engines.errors import StreamError
 
 PREFIX = b"vidpipe/1/"
+Nanoseconds = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 
 
 class InputSample(msgspec.Struct, frozen=True, kw_only=True, tag_field="schema", tag="vidpipe.input/1"):
@@ -22,7 +25,7 @@ class InputSample(msgspec.Struct, frozen=True, kw_only=True, tag_field="schema",
     camera: str
     input: str
     values: list[float]
-    captured_at: int = 0
+    captured_at: Nanoseconds = 0
     media_time: float | None = None
 
 

@@ -14,6 +14,8 @@ import msgspec
 import numpy as np
 import pytest
 import zmq
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from engines.errors import StreamError
 from engines.further import FurtherInput
@@ -146,6 +148,14 @@ def packed(**changes: object) -> bytes:
     return msgspec.msgpack.encode({**sample, "captured_at": time.time_ns(), **changes})
 
 
+def encoded(sample: dict[str, object]) -> bytes:
+    """As msgpack, or nothing where that has no words for it."""
+    try:
+        return msgspec.msgpack.encode(sample)
+    except (OverflowError, TypeError):
+        return b""
+
+
 BAD = {
     "nothing": b"",
     "noise": bytes(range(256)),
@@ -168,6 +178,8 @@ BAD = {
     "from yesterday": packed(captured_at=time.time_ns() - 86400 * SECOND),
     "from tomorrow": packed(captured_at=time.time_ns() + 86400 * SECOND),
     "before 1970": packed(captured_at=-(2**62)),
+    "in 1970": packed(captured_at=1),
+    "after the sun": json.dumps({**msgspec.msgpack.decode(packed()), "captured_at": 10**400}).encode(),
     "at no time": packed(media_time=float("nan")),
     "at the end of time": packed(media_time=1e300),
 }
@@ -207,6 +219,36 @@ def test_the_line_says_what_is_wrong(receiver, caplog, name, reason):
     (warning,) = [record.getMessage() for record in caplog.records]
     assert warning.endswith("(1 dropped so far)")
     assert re.search(reason, warning)
+
+
+ANYTHING = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8) | st.binary(max_size=8),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
+    max_leaves=8,
+)
+TIMES = st.integers(-(2**63), 2**64 - 1) | st.floats() | st.none()
+
+
+@settings(deadline=None, max_examples=300)
+@given(
+    st.binary(max_size=64).map(lambda body: [body])
+    | st.lists(st.binary(max_size=8), max_size=3)
+    | st.fixed_dictionaries({
+        "schema": st.just("vidpipe.input/1"),
+        "camera": st.just("camera0"),
+        "input": st.just("audio"),
+        "values": st.lists(st.floats(), min_size=3, max_size=3) | ANYTHING,
+        "captured_at": TIMES,
+        "media_time": TIMES,
+    }).flatmap(lambda sample: st.sampled_from([[json.dumps(sample, default=str).encode()], [encoded(sample)]]))
+)  # fmt: skip
+def test_whatever_comes_is_taken_or_dropped(bodies):
+    with InputReceiver([plan()]) as receiver:
+        receiver._take([topic("camera0", "audio"), *bodies])
+        counts = received(receiver)
+        assert counts.received + counts.rejected == 1
+        found = [receiver.sample("camera0", "audio", header(now, at)) for now, at in ((0, 0.0), (2**62, 9e8))]
+        assert all(values is None or np.isfinite(values).all() for values in found)
 
 
 def test_values_for_somebody_else_are_told_of_once(receiver, caplog):
