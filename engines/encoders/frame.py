@@ -16,6 +16,8 @@ class FrameEncoder(nn.Module):
 
     spatial: bool = False
     """Whether the features are the map."""
+    wide: bool = False
+    """Whether that is the widest one, where an encoder has several."""
 
     @abstractmethod
     def forward(self, frames: Tensor) -> Tensor:

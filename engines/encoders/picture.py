@@ -46,7 +46,9 @@ class PictureEncoder(FrameEncoder):
     def forward(self, frames: Tensor) -> Tensor:
         """See `FrameEncoder`."""
         pictures = (frames.to(self.mean.dtype).permute(0, 3, 1, 2) - self.mean) * self.scale
-        return self.narrow(pictures) if self.spatial else self.maps(pictures).mean((2, 3))
+        if self.spatial:
+            return self.maps(pictures) if self.wide else self.narrow(pictures)
+        return self.maps(pictures).mean((2, 3))
 
     def take_weights(self, tensors: Mapping[str, Tensor]) -> None:
         """Use published weights, whose first convolution expects red first."""

@@ -19,6 +19,7 @@ FAMILIES: dict[str, str] = {
     "convlstm": "engines.families.convlstm:ConvLstm",
     "graph": "engines.families.graph:Graph",
     "gru": "engines.families.gru:Gru",
+    "motion_average": "engines.families.motion_average:MotionAverage",
     "multimodal": "engines.families.multimodal:Multimodal",
     "tcn": "engines.families.tcn:Tcn",
     "transformer": "engines.families.transformer:Transformer",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 import torch
@@ -65,6 +65,17 @@ class StreamModel(nn.Module):
     @abstractmethod
     def forward(self, features: Tensor, dt: Tensor, state: State | None = None) -> tuple[Tensor, State]:
         """A sequence: features `[N, T, *step_features]` and dt `[N, T]` to logits `[N, T, labels]` and last state."""
+
+    def look(self, sequences: Iterable[tuple[Tensor, Tensor]]) -> None:
+        """Take a look at what will be learnt from, once before learning starts; most families have no need to.
+
+        Each sequence is features `[T, *step_features]` and dt `[T]` from a stream's start on.
+        """
+        del sequences
+
+    def penalty(self) -> Tensor:
+        """What learning adds to the loss, for a family that holds its weights back; 0 for most."""
+        return torch.zeros(())
 
     @property
     def step_features(self) -> tuple[int, ...]:

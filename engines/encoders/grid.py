@@ -1,0 +1,37 @@
+"""An encoder whose map is averaged to a coarse grid, with the frame itself, small and grey, behind it."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from engines.encoders.thumbnail import Thumbnail, shares
+
+
+class GridAndThumbnail(nn.Module):
+    """Frames uint8 `[N, H, W, 3]` BGR to `[N, C * rows * columns + h * w]`: the grid channel by channel, the thumbnail.
+
+    A cell of the grid is the mean of the map under it, also where its edges lie within cells of the map.
+    """
+
+    rows: Tensor
+    columns: Tensor
+
+    def __init__(
+        self,
+        encoder: nn.Module,
+        cells: tuple[int, int],
+        grid: tuple[int, int],
+        frame: tuple[int, int],
+        thumbnail: tuple[int, int],
+    ) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.thumbnail = Thumbnail(frame, thumbnail)
+        self.register_buffer("rows", shares(grid[0], cells[0]), persistent=False)
+        self.register_buffer("columns", shares(grid[1], cells[1]).T, persistent=False)
+
+    def forward(self, frames: Tensor) -> Tensor:
+        """Features of frames."""
+        grid = torch.matmul(torch.matmul(self.rows, self.encoder(frames)), self.columns)
+        return torch.cat([grid.flatten(1), self.thumbnail(frames)], 1)
