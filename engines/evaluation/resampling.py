@@ -40,7 +40,8 @@ class Resampling:
 
     def __init__(self, groups: Sequence[str], draws: int = 1000, seed: int = 0) -> None:
         self.names = tuple(dict.fromkeys(groups))
-        self.index: NDArray[np.int64] = np.array([self.names.index(group) for group in groups], np.int64)
+        places = {name: place for place, name in enumerate(self.names)}
+        self.index: NDArray[np.int64] = np.array([places[group] for group in groups], np.int64)
         self.draws, self.seed = draws, seed
 
     @cached_property
