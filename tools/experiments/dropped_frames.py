@@ -15,7 +15,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
-from digits import Digits
 from eyes import SIDE, lend
 from learners import bank_of, families_of, learn, toy_model
 from memory import TICK_HZ, World, world
