@@ -18,6 +18,7 @@ from engines.datasets.labelled import Dataset, LabelledVideo, Skipped
 from engines.errors import ConfigError
 from engines.families.contract import StreamModel
 from engines.training.clips.division import Division, divide
+from engines.training.encoding_engine import frozen_encoding
 from engines.training.features import encode
 from engines.training.progress import reporter
 from engines.training.recipe import Recipe
@@ -132,8 +133,7 @@ def encoder_identity(model: StreamModel) -> str:
 def _encode(model: StreamModel, recipe: Recipe) -> Encode:
     if recipe.fine_tuned:
         return lambda frames: frames  # kept as they are: the encoder is yet to learn
-    model.eval()
-    return lambda frames: encode(model, frames)
+    return frozen_encoding(model)
 
 
 def _usable(division: Division, usable: Dataset, recipe: Recipe) -> Division:
