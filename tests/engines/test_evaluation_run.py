@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import videos
 import yaml
+from small_families import SMALL
 
 from engines.bundle import Bundle, load_bundle
 from engines.datasets.footage import sample
@@ -192,20 +193,24 @@ def test_nothing_to_judge_is_one_error(bundle: Bundle, folder: Path) -> None:
 # ---- whole-sequence mode -------------------------------------------------------------------------------------------
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    options = {"encoder": "pixels", "height": 6, "width": 8, "fps": FPS, "hidden": 8}
+    return write_trained(tmp_path_factory.mktemp("trained") / "gru", "gru", options)
+
+
+def write_trained(folder: Path, family: str, options: dict[str, object]) -> Path:
     """A network of a real family as `vidpipe train` would write it, untrained."""
     torch = pytest.importorskip("torch")
     pytest.importorskip("onnxscript")
     torch.manual_seed(3)
     torch.set_num_threads(1)
-    options = {"encoder": "pixels", "height": 6, "width": 8, "fps": FPS, "hidden": 8}
-    model = build_family("gru", {**options, "labels": 3})
+    model = build_family(family, {**options, "labels": 3})
     with torch.no_grad():
         model.temperature.fill_(0.25)
-    folder = tmp_path_factory.mktemp("trained") / "gru"
-    about = Manifest(SCHEMA, "gru", "1", "gru", LABELS, FrameInput(6, 8, FPS), (1,), (), {})
+    about = Manifest(SCHEMA, family, "1", family, LABELS, FrameInput(6, 8, FPS), (1,), (), {})
     shares = {"idle": 0.7, "passing": 0.2, "left_behind": 0.1}
-    about = msgspec.structs.replace(about, training={"recipe": {"options": options}, "priors": shares})
-    export_bundle(folder, model, about, "# gru")
+    recipe = {"options": {name: value for name, value in options.items() if name != "labels"}}
+    about = msgspec.structs.replace(about, training={"recipe": recipe, "priors": shares})
+    export_bundle(folder, model, about, "# untrained")
     return folder
 
 
@@ -219,6 +224,17 @@ def test_both_modes_agree(trained: Path, folder: Path) -> None:
     assert found.figures["recall_head"].value is not None  # `idle`
     assert found.figures["recall_tail"].why == "none of the labels occurs"
     assert found.labels[0].training_share == 0.7
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", sorted(SMALL))
+def test_both_modes_agree_in_every_family(name: str, folder: Path, tmp_path: Path) -> None:
+    family, options = SMALL[name]
+    bundle = load_bundle(write_trained(tmp_path / "model", family, {"fps": FPS, **options}))
+    found, _ = judge(bundle, folder / "clips.csv", draws=0)
+    assert found.agreement.compared, found.agreement.why
+    assert found.agreement.within_limit, found.agreement.largest_difference
+    assert found.agreement.figures_equal
 
 
 def test_other_weights_are_found_out(trained: Path, folder: Path, tmp_path: Path) -> None:
