@@ -102,8 +102,9 @@ class AttentionLstm(OnEncoder):
         cells = torch.unflatten(self._cells(features.flatten(0, 1)), 0, dt.shape)
         keys, pace = self.where.keys(cells), self.pace(dt)[..., None]
         hiddens, looks = [], []
-        for at in range(dt.shape[1]):
-            lstm, look = self._look(cells[:, at], keys[:, at], pace[:, at], lstm)
+        # unbound at once: the gradient of a slice is as large as all steps together
+        for some, asked, since in zip(cells.unbind(1), keys.unbind(1), pace.unbind(1), strict=True):
+            lstm, look = self._look(some, asked, since, lstm)
             hiddens.append(lstm[0][:, 0])
             looks.append(look)
         return torch.stack(hiddens, 1), torch.stack(looks, 1), lstm

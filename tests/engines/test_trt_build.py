@@ -8,7 +8,7 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
-from small_families import SMALL
+from small_families import OWN_SIZES, VARIANTS
 
 from engines.arena import pool_input, with_arena
 from engines.bundle import Bundle, list_bundles, load_bundle
@@ -16,7 +16,7 @@ from engines.encoders import PRETRAINED
 from engines.engine import EngineOptions
 from engines.errors import BackendError, MissingExtraError, ModelError
 from engines.export import export_encoder, export_temporal
-from engines.families import FAMILIES, WITHOUT_ENCODER, build_family
+from engines.families import WITHOUT_ENCODER, build_family
 from engines.gpu import Driver
 from engines.halves import float_types, halved
 from engines.opset17 import lowered
@@ -149,19 +149,13 @@ def test_batches_between_are_padded_to_the_next() -> None:
     assert [bucket_for((1, 2, 4, 6), count) for count in range(1, 7)] == [1, 2, 4, 4, 6, 6]
 
 
-NEEDED: dict[str, dict[str, object]] = {"multimodal": {"further": [{"name": "audio", "size": 20}]}}
 NETWORKS: dict[str, tuple[str, dict[str, object]]] = {
-    **{family: (family, {"encoder": "conv", **NEEDED.get(family, {})}) for family in FAMILIES},
+    **OWN_SIZES,
+    **VARIANTS,
     **{f"{family} without encoder": (family, {}) for family in WITHOUT_ENCODER},
     # one family for the pretrained encoders' vectors and one for their maps
-    **{
-        f"{family} on {encoder}": (family, {"encoder": encoder})
-        for family in ("gru", "graph")
-        for encoder in PRETRAINED
-    },
-    **{f"small {name}": network for name, network in SMALL.items() if ", " in name or " of " in name},
+    **{f"{family} on {name}": (family, {"encoder": name}) for family in ("gru", "graph") for name in PRETRAINED},
 }
-"""Every family in its own sizes, every pretrained encoder, and small networks of the options that change a graph."""
 
 
 @pytest.fixture(scope="module", params=sorted(NETWORKS))
