@@ -43,10 +43,12 @@ class InputSockets:
         self._context: zmq.SyncContext = zmq.Context()
         self._largest_bytes = max(_LEAST_MESSAGE_BYTES, _MOST_BYTES_A_VALUE * largest)
         self._sockets: dict[tuple[str, bool], zmq.SyncSocket] = {}
+        self._poller = zmq.Poller()
         try:
             for endpoint in endpoints:
                 if (endpoint.address, endpoint.bind) not in self._sockets:
-                    self._sockets[endpoint.address, endpoint.bind] = self._open(endpoint, insecure=insecure)
+                    socket = self._sockets[endpoint.address, endpoint.bind] = self._open(endpoint, insecure=insecure)
+                    self._poller.register(socket, zmq.POLLIN)
         except StreamError:
             self.close()
             raise
@@ -59,7 +61,8 @@ class InputSockets:
     def receive(self) -> Iterator[list[bytes]]:
         """The messages that have arrived, in turn from each socket, for about two milliseconds at most."""
         deadline_s = time.perf_counter() + _BUDGET_S
-        waiting = list(self._sockets.values())
+        # one question for all sockets: to ask each of forty costs ten times as much
+        waiting = [socket for socket, _ in self._poller.poll(0)]
         while waiting and time.perf_counter() < deadline_s:
             for socket in tuple(waiting):
                 try:
