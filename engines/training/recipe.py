@@ -67,6 +67,7 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     data: Data
     version: str = "1.0.0"
     summary: str = ""
+    notes: str = ""
     seed: Whole = 1
     labels: tuple[str, ...] = ()
     options: dict[str, object] = {}
@@ -79,9 +80,10 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     @property
     def digest(self) -> str:
-        """SHA-256 of all that changes what is learnt; where the data lie and the number of threads do not."""
+        """SHA-256 of all that changes what is learnt: not where the data lie, the number of threads, or mere words."""
         data = msgspec.structs.replace(self.data, path="")
-        return hashlib.sha256(msgspec.json.encode(msgspec.structs.replace(self, data=data, threads=0))).hexdigest()
+        learnt = msgspec.structs.replace(self, data=data, threads=0, summary="", notes="")
+        return hashlib.sha256(msgspec.json.encode(learnt)).hexdigest()
 
     @property
     def fine_tuned(self) -> bool:

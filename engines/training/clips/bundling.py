@@ -58,7 +58,7 @@ def make_bundle(
     training = Training(
         result.epochs, result.spent_s / 60.0, torch.get_num_threads(), result.temperature, result.honest
     )
-    card = make_card(about, material, result.judgement, training)
+    card = make_card(about, material, result.judgement, training, recipe.notes)
     return write_bundle(folder, model, about, card, {BASELINES: encode_baselines(baselines)})
 
 

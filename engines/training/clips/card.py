@@ -39,7 +39,7 @@ Judged on {where}: {clips} clips. In brackets the middle 95 % of 1,000 draws of 
 `vidpipe train` with the recipe in `manifest.yaml` (`training.recipe`): {epochs} epochs, {minutes:.1f} minutes in all on
 {threads} thread(s).
 {events}
-
+{notes}
 ## What it must not be used for
 It knows the kind of pictures it learnt from and nothing else: another camera height, light, crowd or place can make it
 wrong without a sign. Measure it on clips of your own place first (`vidpipe evaluate`). Its answers are hints for a
@@ -58,8 +58,10 @@ class Training:
     honest: str
 
 
-def make_card(about: Manifest, material: Material, judgement: Judgement, training: Training) -> str:
-    """The card as Markdown."""
+def make_card(
+    about: Manifest, material: Material, judgement: Judgement, training: Training, notes: str = ""
+) -> str:
+    """The card as Markdown; `notes` goes in as it is."""
     names = tuple(judgement.baselines)
     rows = [
         f"| {title} | {shown(judgement.figures[key])} | "
@@ -94,6 +96,7 @@ def make_card(about: Manifest, material: Material, judgement: Judgement, trainin
         minutes=training.minutes,
         threads=training.threads,
         events=_events(about),
+        notes=f"\n{notes.strip()}\n" if notes.strip() else "",
     )
 
 
