@@ -162,12 +162,12 @@ def test_the_scenes_recipe_takes_no_data(tmp_path: Path) -> None:
 def test_features_that_are_no_numbers_name_video_and_time(
     rows: Rows, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def broken(model: object, frames: np.ndarray) -> np.ndarray:
+    def broken(frames: np.ndarray) -> np.ndarray:
         features = np.zeros((len(frames), 24), np.float32)
         features[4, 3] = np.nan
         return features
 
-    monkeypatch.setattr(material, "encode", broken)
+    monkeypatch.setattr(material, "frozen_encoding", lambda model: broken)
     assert "left0.mp4: the encoder's features at 0.50 s are NaN or infinite" in run(tmp_path, rows)[1]
 
 

@@ -79,13 +79,14 @@ def prepare(dataset: Dataset, recipe: Recipe, model: StreamModel, cache: Path, c
     division = divide(dataset, recipe)  # before the long work, so that a mistake is told at once
     views: dict[str, tuple[FeatureSequence, ...]] = {}
     skipped = [*dataset.skipped]
+    how = _encode(model, recipe)
     for videos, count in ((division.learnt, recipe.data.views), (division.judging, 1)):
         if not videos:
             continue
         with reporter(console, "encoding videos", len(videos)) as news:
             encoded = encode_dataset(
                 videos,
-                _encode(model, recipe),
+                how,
                 rate_hz=model.fps,
                 size=model.frame_shape,
                 labels=dataset.labels,
@@ -133,7 +134,14 @@ def encoder_identity(model: StreamModel) -> str:
 def _encode(model: StreamModel, recipe: Recipe) -> Encode:
     if recipe.fine_tuned:
         return lambda frames: frames  # kept as they are: the encoder is yet to learn
-    return frozen_encoding(model)
+    made: list[Encode] = []
+
+    def encode_frozen(frames: NDArray[np.uint8]) -> NDArray[np.float32]:
+        if not made:  # only now: where everything comes from the cache, no engine has to be made
+            made.append(frozen_encoding(model))
+        return made[0](frames)
+
+    return encode_frozen
 
 
 def _usable(division: Division, usable: Dataset, recipe: Recipe) -> Division:
