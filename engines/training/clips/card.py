@@ -58,9 +58,7 @@ class Training:
     honest: str
 
 
-def make_card(
-    about: Manifest, material: Material, judgement: Judgement, training: Training, notes: str = ""
-) -> str:
+def make_card(about: Manifest, material: Material, judgement: Judgement, training: Training, notes: str = "") -> str:
     """The card as Markdown; `notes` goes in as it is."""
     names = tuple(judgement.baselines)
     rows = [
