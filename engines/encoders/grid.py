@@ -1,4 +1,4 @@
-"""An encoder whose map is averaged to a coarse grid, with the frame itself, small and grey, behind it."""
+"""An encoder's map as its mean and as a coarse grid, with the frame itself, small and grey, behind them."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from engines.encoders.thumbnail import Thumbnail, shares
 
 
 class GridAndThumbnail(nn.Module):
-    """Frames uint8 `[N, H, W, 3]` BGR to `[N, C * rows * columns + h * w]`: the grid channel by channel, the thumbnail.
+    """Frames uint8 `[N, H, W, 3]` BGR to `[N, C + C * rows * columns + h * w]`.
 
-    A cell of the grid is the mean of the map under it, also where its edges lie within cells of the map.
+    First the map's mean, then the grid channel by channel, then the thumbnail. A cell of the grid is the mean of the
+    map under it, also where its edges lie within cells of the map.
     """
 
     rows: Tensor
@@ -33,5 +34,6 @@ class GridAndThumbnail(nn.Module):
 
     def forward(self, frames: Tensor) -> Tensor:
         """Features of frames."""
-        grid = torch.matmul(torch.matmul(self.rows, self.encoder(frames)), self.columns)
-        return torch.cat([grid.flatten(1), self.thumbnail(frames)], 1)
+        maps = self.encoder(frames)
+        grid = torch.matmul(torch.matmul(self.rows, maps), self.columns)
+        return torch.cat([maps.mean((2, 3)), grid.flatten(1), self.thumbnail(frames)], 1)

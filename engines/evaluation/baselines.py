@@ -82,8 +82,11 @@ class Baselines:
     models: Mapping[str, Logistic]
 
     def predict(self, features: NDArray[np.floating[Any]]) -> dict[str, Vector]:
-        """Each baseline's probabilities `[C]` of one clip, whose frames are features `[F, *features]`."""
-        frames = pooled(features)
+        """Each baseline's probabilities `[C]` of one clip, whose frames are features `[F, *features]`.
+
+        What lies behind the features that it was fitted on is not looked at.
+        """
+        frames = pooled(features)[:, : len(self.models["single frame"].centre)]
         return {name: model.predict(SUMMARIES[name](frames)) for name, model in self.models.items()}
 
 

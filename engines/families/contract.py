@@ -35,6 +35,8 @@ class StreamModel(nn.Module):
     """The rate that `dt` is measured against, in frames a second."""
     features: tuple[int, ...]
     """Shape of the encoder's features of one frame."""
+    described: int | None = None
+    """How many of them, from the first on, are the encoder's vector, where more is behind it; None: all."""
     further: tuple[FurtherInput, ...] = ()
     """What a step reads beside them; see `engines.further`."""
     labels: int

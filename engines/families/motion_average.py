@@ -39,7 +39,7 @@ class MotionAverageOptions(EncoderOptions, frozen=True, kw_only=True):
     constant of the averages, `ridge` the penalty on the head's squared weights.
     """
 
-    grid: tuple[Cells, Cells] = (3, 4)
+    grid: tuple[Cells, Cells] = (2, 3)
     thumbnail: tuple[Side, Side] = (24, 32)
     sharpness: Annotated[float, msgspec.Meta(ge=0, le=16)] = 4.0
     decay_s: Positive = 2.0
@@ -56,7 +56,7 @@ class _Seen(NamedTuple):
 
 
 class MotionAverage(OnEncoder):
-    """The family `motion_average`; its features are the grid's cells, channel by channel, then the thumbnail."""
+    """The family `motion_average`; its features are the map's mean, the grid channel by channel, and the thumbnail."""
 
     family = "motion_average"
     options_type = MotionAverageOptions
@@ -70,7 +70,7 @@ class MotionAverage(OnEncoder):
         self.options = options
         rows, columns = options.grid
         pixels = options.thumbnail[0] * options.thumbnail[1]
-        self._channels = (self.features[0] - pixels) // (rows * columns)
+        self._channels = self.described = (self.features[0] - pixels) // (1 + rows * columns)
         self.register_buffer("rows", shares(rows, options.thumbnail[0]), persistent=False)
         self.register_buffer("columns", shares(columns, options.thumbnail[1]).T, persistent=False)
         self.register_buffer("centre", torch.zeros(STATISTICS * self._channels))
@@ -99,7 +99,7 @@ class MotionAverage(OnEncoder):
         encoder = build_encoder(info, pretrained=options.pretrained, spatial=True, wide=True)
         cells, pixels = (side[0] * side[1] for side in (options.grid, options.thumbnail))
         whole = GridAndThumbnail(encoder, (height, width), options.grid, self.frame_shape, options.thumbnail)
-        return whole, (channels * cells + pixels,)
+        return whole, (channels * (1 + cells) + pixels,)
 
     def look(self, sequences: Iterable[tuple[Tensor, Tensor]]) -> None:
         """Bring every statistic to mean 0 and deviation 1 over these sequences; see the contract."""
@@ -145,8 +145,8 @@ class MotionAverage(OnEncoder):
 
     def _see(self, features: Tensor, previous: Tensor) -> _Seen:
         """What the frames show and what changed in them, of steps `[N, F]` or sequences `[N, T, F]` alike."""
-        grid, thumbnail = self._split(features)
-        old_grid, old_thumbnail = self._split(previous)
+        shown, grid, thumbnail = self._split(features)
+        old_shown, old_grid, old_thumbnail = self._split(previous)
         motion = torch.matmul(torch.matmul(self.rows, (thumbnail - old_thumbnail).abs()), self.columns)
         # beside the largest, so that no power of it leaves float32; where nothing moves every cell counts alike
         motion = motion.flatten(-2)
@@ -154,15 +154,15 @@ class MotionAverage(OnEncoder):
         weight = motion.pow(self.options.sharpness) + LEAST_WEIGHT
         weight = weight / weight.sum(-1, keepdim=True)
         moving = torch.matmul((grid - old_grid).abs(), weight[..., None])[..., 0]
-        shown = grid.mean(-1)
-        return _Seen(shown, (shown - old_grid.mean(-1)).abs(), moving)
+        return _Seen(shown, (shown - old_shown).abs(), moving)
 
-    def _split(self, features: Tensor) -> tuple[Tensor, Tensor]:
-        """The grid `[..., C, cells]` and the thumbnail `[..., height, width]`."""
+    def _split(self, features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """The mean `[..., C]`, the grid `[..., C, cells]` and the thumbnail `[..., height, width]`."""
         rows, columns = self.options.grid
-        cells = self._channels * rows * columns
-        grid = torch.unflatten(features[..., :cells], -1, (self._channels, rows * columns))
-        return grid, torch.unflatten(features[..., cells:], -1, self.options.thumbnail)
+        sizes = (self._channels, self._channels * rows * columns, self.options.thumbnail[0] * self.options.thumbnail[1])
+        mean, grid, thumbnail = features.split_with_sizes(sizes, -1)
+        grid = torch.unflatten(grid, -1, (self._channels, rows * columns))
+        return mean, grid, torch.unflatten(thumbnail, -1, self.options.thumbnail)
 
     def _gather(
         self, seen: _Seen, dt: Tensor, gathered: Tensor, averages: State

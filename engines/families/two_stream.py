@@ -50,6 +50,7 @@ class TwoStream(OnEncoder):
         vector = self.features[0] - (options.thumbnail[0] * options.thumbnail[1] if self._by_frames else 0)
         watched = self.features[0] - vector if self._by_frames else vector
         self._parts = (vector, watched)
+        self.described = vector
         self.picture = _projection(vector, options.projected)
         self.changes = MotionMap(options.thumbnail) if self._by_frames else nn.Identity()
         self.motion = _projection(MotionMap.features if self._by_frames else vector, options.projected)

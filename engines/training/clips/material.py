@@ -116,16 +116,18 @@ def with_features(sequences: Sequence[FeatureSequence], model: StreamModel) -> l
 
 
 def video_alone(sequences: Sequence[FeatureSequence], model: StreamModel) -> list[FeatureSequence]:
-    """The same sequences without the further inputs behind their features: what baselines see."""
-    if not model.further:
+    """The same sequences with the encoder's vector alone, nothing behind it: what baselines see."""
+    if not model.further and model.described is None:
         return list(sequences)
-    return [replace(each, features=each.features[:, : model.features[0]]) for each in sequences]
+    width = model.features[0] if model.described is None else model.described
+    return [replace(each, features=each.features[:, :width]) for each in sequences]
 
 
 def encoder_identity(model: StreamModel) -> str:
-    """What the encoder is: its class, the shape of its features, and SHA-256 of its weights."""
+    """What the encoder is: its class, the shape of its features, and SHA-256 of its weights and constants."""
     digest = hashlib.sha256()
-    for name, value in sorted(model.encoder.state_dict().items()):
+    # constants too, such as how a map is averaged, which no state dict holds
+    for name, value in (*model.encoder.named_parameters(), *model.encoder.named_buffers()):
         array: NDArray[np.generic] = value.detach().cpu().numpy()
         digest.update(name.encode() + array.tobytes())
     return f"{type(model.encoder).__qualname__}{list(model.features)}-{digest.hexdigest()[:24]}"
