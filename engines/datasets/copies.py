@@ -1,4 +1,4 @@
-"""The same video under two names, which would be learnt in one split and judged in another."""
+"""The same video under two names, which would be learnt in one part and judged in another."""
 
 from __future__ import annotations
 
@@ -21,6 +21,19 @@ def find_copies(
         for other in by_size.get(size, []) if size else []:
             if filecmp.cmp(video.path, other.path, shallow=False):
                 return other, video
+    return None
+
+
+def find_copies_across_groups(videos: Iterable[LabelledVideo]) -> tuple[LabelledVideo, LabelledVideo] | None:
+    """Two videos with the same content that belong to different groups, or None; only files of one size are read."""
+    by_size: dict[int, list[LabelledVideo]] = {}
+    for video in videos:
+        size = _size(video.path)
+        alike = by_size.setdefault(size, []) if size else []
+        for other in alike:
+            if other.group != video.group and filecmp.cmp(video.path, other.path, shallow=False):
+                return other, video
+        alike.append(video)
     return None
 
 

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from engines.clips import TOLERANCE_S
 from engines.datasets.augment import apply
 from engines.datasets.draws import Draw
 from engines.datasets.feature_cache import EncodedVideo, Taking
 from engines.datasets.footage import SampledVideo, sampled_frames
+from engines.datasets.intervals import labels_at
 from engines.datasets.labelled import LabelledVideo, Span
 from engines.errors import DataError, UnreadableVideoError
 from engines.training.sequences import UNLABELLED
@@ -59,11 +59,9 @@ def step_labels(
         UnreadableVideoError: spans lie after the video's end, or no step lies in any.
     """
     media_s = times_s * drawn.speed
-    indices = np.full(len(media_s), UNLABELLED, np.int64)
     for span in video.spans:
         _check_in_time(video, span, float(media_s[-1]))
-        inside = (media_s >= span.start_s - TOLERANCE_S) & (media_s < span.end_s - TOLERANCE_S)
-        indices[inside] = drawn.label(labels.index(span.label))
+    indices = np.array([drawn.label(index) for index in labels_at(media_s, video.spans, labels).tolist()], np.int64)
     if video.spans and (indices == UNLABELLED).all():
         raise UnreadableVideoError(f"{video.path}: no frame lies in its marked time; it ends at {media_s[-1]:.1f} s")
     return indices

@@ -6,8 +6,13 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+import numpy.typing as npt
+
+from engines.clips import TOLERANCE_S
 from engines.datasets.labelled import Span
 from engines.errors import DataError
+from engines.training.sequences import UNLABELLED
 
 
 @dataclass(frozen=True)
@@ -37,6 +42,19 @@ def to_spans(marked: Sequence[Marked], background: str) -> tuple[Span, ...]:
             spans[-1] = Span(spans[-1].start_s, mark.span.end_s, mark.span.label)
             last = mark
     return tuple(_filled(spans, background) if background else spans)
+
+
+def inside(times_s: npt.NDArray[np.float64], span: Span) -> npt.NDArray[np.bool_]:
+    """Which of the times `[F]` lie in a span; as in clips, a frame a hair before an edge counts as on it."""
+    return (times_s >= span.start_s - TOLERANCE_S) & (times_s < span.end_s - TOLERANCE_S)
+
+
+def labels_at(times_s: npt.NDArray[np.float64], spans: Sequence[Span], labels: Sequence[str]) -> npt.NDArray[np.int64]:
+    """The index of the label at each time `[F]`, `UNLABELLED` outside of all spans."""
+    found = np.full(len(times_s), UNLABELLED, np.int64)
+    for span in spans:
+        found[inside(times_s, span)] = labels.index(span.label)
+    return found
 
 
 def _check_twice(marked: Sequence[Marked]) -> None:

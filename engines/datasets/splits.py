@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from engines.datasets.copies import find_copies
+from engines.datasets.copies import find_copies, find_copies_across_groups
 from engines.datasets.labelled import Dataset, LabelledVideo
 from engines.datasets.naming import listed, meant
 from engines.errors import DataError, MissingExtraError
@@ -97,9 +97,11 @@ def grouped_folds(videos: Sequence[LabelledVideo], folds: int, seed: int) -> tup
     """Divide by group into so many folds with classes as alike as groups allow; each video validates once.
 
     Raises:
-        DataError: there are fewer groups than folds, or a fold would train without a class.
+        DataError: there are fewer groups than folds, two groups hold the very same file, or a fold would train without
+            a class.
     """
     groups = [video.group for video in videos]
+    _check_copies(videos)
     _check_enough(groups, folds, f"{folds} folds")
     StratifiedGroupKFold = _sklearn("StratifiedGroupKFold")  # noqa: N806 - a class
     splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
@@ -116,9 +118,10 @@ def hold_out(videos: Sequence[LabelledVideo], share: float, seed: int) -> Fold:
     """Hold out about `share` of the groups for validation, with classes as alike as groups allow.
 
     Raises:
-        DataError: there is only one group, or one of the parts would lack a class.
+        DataError: there is only one group, two groups hold the very same file, or one of the parts would lack a class.
     """
     groups = [video.group for video in videos]
+    _check_copies(videos)
     _check_enough(groups, 2, "a validation part")
     number = len(set(groups))
     held = min(max(round(share * number), 1), number - 1)
@@ -144,6 +147,17 @@ def _fold(videos: Sequence[LabelledVideo], train: Iterable[int], validation: Ite
     fold = Fold(tuple(videos[index] for index in train), tuple(videos[index] for index in validation))
     _check_covers(fold.train, videos, "the part that is left for training")
     return fold
+
+
+def _check_copies(videos: Sequence[LabelledVideo]) -> None:
+    """What lies in two groups could be learnt in one part and judged in the other."""
+    copies = find_copies_across_groups(videos)
+    if copies is not None:
+        one, other = copies
+        raise DataError(
+            f"{one.name} of the group {one.group!r} and {other.name} of {other.group!r} are the same file: "
+            "remove one, or give both one group"
+        )
 
 
 def _check_covers(part: Videos, videos: Sequence[LabelledVideo], where: str) -> None:

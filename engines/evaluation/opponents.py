@@ -7,10 +7,11 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from engines.bundle import Bundle
+from engines.datasets.intervals import labels_at
 from engines.datasets.labelled import Dataset, LabelledVideo
 from engines.evaluation import metrics
 from engines.evaluation.baselines import BASELINES, Baselines, decode_baselines, fit_baselines
-from engines.evaluation.units import Unit, step_labels
+from engines.evaluation.units import Unit
 from engines.evaluation.watching import Watched, Watcher
 from engines.training.sequences import FeatureSequence
 
@@ -33,7 +34,7 @@ def find_baselines(
     seen, _ = watcher.features(others, progress)
     labels = bundle.manifest.labels
     sequences = [
-        FeatureSequence(str(video.path), video.group, features, times, step_labels(times, video.spans, labels))
+        FeatureSequence(str(video.path), video.group, features, times, labels_at(times, video.spans, labels))
         for video, times, features in seen
     ]
     if len({int(label) for each in sequences for label in each.labels if label >= 0}) < 2:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engines.clips import Clip, ClipClock, Probabilities, Step, aggregate, sampling_cell
+from engines.datasets.intervals import inside, labels_at
 from engines.evaluation.alarms import StreamTruth
 from engines.evaluation.metrics import Judged
 from engines.manifest import Manifest
@@ -70,19 +71,11 @@ def judged_frames(
     labels: tuple[str, ...],
 ) -> Judged:  # fmt: skip
     """Every labelled frame as a decision; answers `[F, C]` of each video."""
-    truth = [step_labels(each.times_s, each.video.spans, labels) for each in watched]
+    truth = [labels_at(each.times_s, each.video.spans, labels) for each in watched]
     known = np.concatenate(truth) >= 0
     owner = np.repeat(groups, [len(each) for each in truth])
     probabilities = np.concatenate(list(answers)).astype(np.float64)
     return Judged(probabilities[known], np.concatenate(truth)[known], owner[known])
-
-
-def step_labels(times_s: NDArray[np.float64], spans: Sequence[Span], labels: tuple[str, ...]) -> NDArray[np.int64]:
-    """The index of the label at each time `[F]`; -1 where there is none."""
-    found = np.full(len(times_s), -1, np.int64)
-    for span in spans:
-        found[(times_s >= span.start_s) & (times_s < span.end_s)] = labels.index(span.label)
-    return found
 
 
 @dataclass(frozen=True)
@@ -129,11 +122,11 @@ def _clips(times_s: NDArray[np.float64], answers: NDArray[np.float32], manifest:
 
 def _rows(number: int, each: Watched, manifest: Manifest) -> Iterator[Unit]:
     for span in each.video.spans:
-        inside = np.flatnonzero((each.times_s >= span.start_s) & (each.times_s < span.end_s))
-        if len(inside):
+        steps = np.flatnonzero(inside(each.times_s, span))
+        if len(steps):
             end_s = min(span.end_s, float(each.times_s[-1]) + 1.0 / manifest.input.fps)
             label = manifest.labels.index(span.label)
-            begin, last = int(inside[0]), int(inside[-1]) + 1
+            begin, last = int(steps[0]), int(steps[-1]) + 1
             yield _warm(Unit(number, begin, begin, last, span.start_s, end_s, label), each, manifest)
 
 
@@ -149,7 +142,7 @@ def _cut(number: int, each: Watched, manifest: Manifest) -> Iterator[Unit]:
 def _label_of(clip: Clip, spans: Sequence[Span], manifest: Manifest) -> int | None:
     """The label of half the clip or more; with the aggregate `last` the one at its last frame."""
     if manifest.clip.aggregate == "last":
-        label = int(step_labels(np.array([clip.last_media_s]), spans, manifest.labels)[0])
+        label = int(labels_at(np.array([clip.last_media_s]), spans, manifest.labels)[0])
         return None if label < 0 else label
     shares = np.zeros(len(manifest.labels))
     for span in spans:

@@ -2,8 +2,10 @@
 
 import math
 
+import numpy as np
 import pytest
 
+from engines.datasets.intervals import labels_at
 from engines.datasets.labelled import Span
 from engines.datasets.reading import load_dataset
 from engines.errors import DataError
@@ -186,3 +188,10 @@ def test_a_manifest_that_is_none(tmp_path, content, expected):
 def test_a_background_that_is_no_label(tmp_path):
     with pytest.raises(DataError, match="'calm' is none of the labels run, idle"):
         load_dataset(touch(tmp_path, "run/a.mp4"), labels=("run", "idle"), background="calm")
+
+
+def test_a_frame_a_hair_before_an_edge_lies_behind_it():
+    """Decoders round: frame 90 at 30 frames/s may come at 2.99999997 s."""
+    spans = [Span(0.0, 3.0, "idle"), Span(3.0, 4.0, "run")]
+    times_s = np.array([0.0, 2.9, 2.99999997, 3.0, 3.9, 3.99999997, 5.0])
+    assert labels_at(times_s, spans, ["idle", "run"]).tolist() == [0, 0, 1, 1, 1, -1, -1]

@@ -63,6 +63,20 @@ def test_the_same_file_in_two_splits_is_refused(tmp_path):
     check_groups(dataset(*[video for video in data if video.name != "c"]), ["train", "val"])
 
 
+@pytest.mark.parametrize("divide", [lambda data: grouped_folds(data, 3, 1), lambda data: hold_out(data, 0.3, 1)])
+def test_the_same_file_in_two_groups_is_refused_before_it_is_divided(tmp_path, divide):
+    for video in many():
+        (tmp_path / video.name).write_text(video.name)
+    data = [clip(video.name, video.label, video.group, folder=tmp_path) for video in many()]
+    divide(data)
+    (tmp_path / "0-3").write_text("0-1")  # of one group: cannot be divided
+    divide(data)
+    (tmp_path / "3-1").unlink()
+    (tmp_path / "3-1").symlink_to(tmp_path / "7-2")
+    with pytest.raises(DataError, match="3-1 of the group 'g3' and 7-2 of 'g7' are the same file: remove one"):
+        divide(data)
+
+
 def test_a_missing_class_is_named():
     videos = [clip("a", "run"), clip("b", "idle")]
     check_classes(videos, ("idle", "run"), "the split 'val'")

@@ -6,6 +6,7 @@ import hashlib
 import io
 import re
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -17,6 +18,7 @@ from small_families import SMALL
 
 from engines.bundle import Bundle, load_bundle
 from engines.datasets.footage import sample
+from engines.datasets.intervals import labels_at
 from engines.datasets.labelled import Dataset, LabelledVideo, Span
 from engines.datasets.reading import load_dataset
 from engines.errors import DataError, MissingExtraError
@@ -25,7 +27,7 @@ from engines.evaluation.evaluate import evaluate
 from engines.evaluation.judging import Material, Order
 from engines.evaluation.record import Evaluation
 from engines.evaluation.report.page import render
-from engines.evaluation.units import step_labels, units_of
+from engines.evaluation.units import judged_frames, rows_of, units_of
 from engines.evaluation.watching import Watcher
 from engines.export import write_bundle as export_bundle
 from engines.families import build_family
@@ -117,7 +119,7 @@ def test_baselines_of_the_bundle_are_used(bundle: Bundle, folder: Path, write_bu
     with Watcher(bundle, "onnxruntime", threads=1) as watcher:
         seen, _ = watcher.features(dataset.videos)
     sequences = [
-        FeatureSequence(video.path.name, video.group, features, times, step_labels(times, video.spans, LABELS))
+        FeatureSequence(video.path.name, video.group, features, times, labels_at(times, video.spans, LABELS))
         for video, times, features in seen
     ]
     data = encode_baselines(fit_baselines(sequences, LABELS))
@@ -170,6 +172,18 @@ def test_intervals_are_cut_as_serving_does(bundle: Bundle, folder: Path) -> None
     assert (found.stream.joined, found.stream.events) == (False, 2)
     assert found.figures["interval_accuracy"].value is not None
     assert found.figures["accuracy"].why == "one group gives no interval"
+
+
+def test_a_frame_a_hair_before_a_mark_is_judged_as_it_was_learnt(bundle: Bundle, folder: Path) -> None:
+    with Watcher(bundle, "onnxruntime", threads=1) as watcher:
+        (watched,), _ = watcher.watch(load_dataset(folder / "long.csv", labels=LABELS).videos)
+    early = replace(watched, times_s=watched.times_s - 3e-8 * (watched.times_s > 0))
+    assert rows_of([early], bundle.manifest) == [
+        replace(unit, end_s=pytest.approx(unit.end_s)) for unit in rows_of([watched], bundle.manifest)
+    ]
+    groups = np.zeros(1, np.int64)
+    truth = [judged_frames([each], [each.alone], groups, LABELS).truth for each in (watched, early)]
+    np.testing.assert_array_equal(*truth)
 
 
 def test_a_clip_shorter_than_the_warm_up_is_judged_all_the_same(bundle: Bundle, folder: Path) -> None:
