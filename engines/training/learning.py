@@ -36,7 +36,8 @@ class Learning(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         last_only: only the last step of each sequence, or of its part in a chunk, counts.
         clip_norm: largest norm of the gradient.
         patience: epochs without a better validation after which training stops; 0: never.
-        monitor: what "better" means: a lower loss, or a higher macro mean average precision of clips.
+        monitor: what "better" means: a lower loss, a higher macro mean average precision of clips, or with `none` just
+            a later epoch: all epochs are learnt and the last is kept, as penalised convex problems ask for.
         label_smoothing: share of the probability that is spread over all labels.
     """
 
@@ -57,7 +58,7 @@ class Learning(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     last_only: bool = False
     clip_norm: Annotated[float, msgspec.Meta(gt=0)] = 1.0
     patience: Whole = 5
-    monitor: Literal["loss", "macro_map"] = "loss"
+    monitor: Literal["loss", "macro_map", "none"] = "loss"
     label_smoothing: Part = 0.0
 
     def __post_init__(self) -> None:

@@ -170,7 +170,8 @@ def _advance(
     fine_tuned: bool,
 ) -> Standing:
     weights = portable(model, encoder=fine_tuned)
-    value = figures.validation_loss if settings.monitor == "loss" else -figures.macro_map
+    monitored = {"loss": figures.validation_loss, "macro_map": -figures.macro_map, "none": -float(standing.epoch + 1)}
+    value = monitored[settings.monitor]
     better = value < standing.best  # never so where nothing was judged: NaN
     return replace(
         standing,

@@ -22,6 +22,7 @@ from engines.training.loop import Standing, train_temporal  # noqa: E402
 from engines.training.sequences import UNLABELLED, FeatureSequence  # noqa: E402
 
 LABELS = ("left", "right")
+MOTION = {"grid": [2, 3], "thumbnail": [4, 6]}
 SETTINGS = Learning(epochs=12, lanes=8, steps=10, learning_rate=0.01, patience=0, drop=0.3, warm_up_steps=2)
 
 
@@ -37,7 +38,8 @@ def _one_thread() -> None:
 
 def network(family: str = "gru", seed: int = 0, **options: object) -> StreamModel:
     torch.manual_seed(seed)
-    small = {"encoder": "pixels", "height": 1, "width": 6, "fps": 5.0, "reduced": 12, "hidden": 12}
+    small = {"encoder": "pixels", "height": 1, "width": 6, "fps": 5.0}
+    small |= {"reduced": 12, "hidden": 12} if family != "motion_average" else {}
     return build_family(family, {**small, **options})
 
 
@@ -112,6 +114,27 @@ def test_it_stops_when_nothing_gets_better() -> None:
         sequence.labels[:] = 1 - sequence.labels  # what is learnt is wrong here, and more so each epoch
     standing = train(network(), validation=noise, settings={"patience": 2, "epochs": 40})
     assert standing.epoch == standing.best_epoch + 2 < 40
+
+
+def test_where_nothing_is_monitored_the_last_epoch_is_kept() -> None:
+    standing = train(network(), settings={"epochs": 5, "monitor": "none", "patience": 1, "learning_rate": 0.5})
+    assert standing.epoch == standing.best_epoch == 5
+    assert all(torch.equal(value, standing.best_weights[name]) for name, value in standing.weights.items())
+
+
+def test_a_family_looks_before_it_learns_and_its_penalty_holds_the_weights_back() -> None:
+    held = {}
+    for ridge in (0.0, 5.0):
+        model = network("motion_average", encoder="conv", height=16, width=24, ridge=ridge, **MOTION)
+        features = torch.rand(6, 10, *model.features).numpy()
+        clips = [
+            FeatureSequence(f"v{k}", f"g{k}", f, np.arange(10) / 5.0, np.full(10, k % 2))
+            for k, f in enumerate(features)
+        ]
+        train(model, clips, validation=[], settings={"epochs": 6})
+        assert model.scale.ne(1.0).all()
+        held[ridge] = float(model.head.weight.detach().abs().mean())
+    assert held[5.0] < 0.5 * held[0.0]
 
 
 def test_without_validation_all_epochs_are_learnt_and_the_last_weights_stay() -> None:
