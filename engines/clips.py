@@ -54,6 +54,14 @@ def cell_start(cell: int, rate_hz: float) -> float:
     return (cell - 1e-9) / rate_hz - TOLERANCE_S
 
 
+def warm_from_s(warm_up_s: float, rate_hz: float) -> float:
+    """The least age of a state, in seconds since its first step, at which the model counts as warm.
+
+    The first step brings a period of its own, so the warm-up is over one period earlier.
+    """
+    return warm_up_s - 1.0 / rate_hz - TOLERANCE_S
+
+
 class ClipClock:
     """Cuts one session into clips `[origin + k * stride_s, origin + k * stride_s + length_s)` by media time.
 

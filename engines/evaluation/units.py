@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from engines.clips import Clip, ClipClock, Probabilities, Step, aggregate, sampling_cell
+from engines.clips import Clip, ClipClock, Probabilities, Step, aggregate, sampling_cell, warm_from_s
 from engines.datasets.intervals import inside, labels_at
 from engines.evaluation.alarms import StreamTruth
 from engines.evaluation.metrics import Judged
@@ -154,8 +154,8 @@ def _label_of(clip: Clip, spans: Sequence[Span], manifest: Manifest) -> int | No
 
 def _warm(unit: Unit, each: Watched, manifest: Manifest) -> Unit:
     """Without the steps before the model is warm, where there are others."""
-    warm_s = float(each.times_s[0]) + manifest.warm_up_s - 1.0 / manifest.input.fps
-    first = max(unit.first, int(np.searchsorted(each.times_s, warm_s - 1e-6)))
+    warm_s = float(each.times_s[0]) + warm_from_s(manifest.warm_up_s, manifest.input.fps)
+    first = max(unit.first, int(np.searchsorted(each.times_s, warm_s)))
     return unit if first >= unit.last else replace(unit, first=first)
 
 

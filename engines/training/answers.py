@@ -77,16 +77,16 @@ def clip_scores(
     how: str,
     *,
     temperature: float = 1.0,
-    warm_up_s: float = 0.0,
+    warm_s: float = 0.0,
 ) -> ClipScores:
     """The score of each run of one label, aggregated as clips are served.
 
-    Steps before the warm-up is over are left out where others exist.
+    Steps less than `warm_s` after the sequence's first (see `warm_from_s`) are left out where others exist.
     """
     scores, truth, groups, names = [], [], [], []
     for logits, sequence in zip(answers, sequences, strict=True):
         probabilities = softmax(logits, temperature)
-        warm = sequence.times_s - sequence.times_s[0] >= warm_up_s
+        warm = sequence.times_s - sequence.times_s[0] >= warm_s
         for start, end in runs(sequence.labels):
             inside = np.arange(start, end)
             chosen = inside[warm[start:end]] if warm[start:end].any() else inside

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from engines.clips import Clip, ClipClock, Step, decide, sampling_cell
+from engines.clips import Clip, ClipClock, Step, decide, sampling_cell, warm_from_s
 from engines.events import EventChange, EventDetector
 from pipeline.capture.ring import FrameFlag, FrameHeader
 from pipeline.inference.continuity import Cause, interruptions, judge
@@ -184,7 +184,7 @@ class CameraMemory:
         }
 
     def _state(self) -> StateInfo:
-        warm = self._age_s + 1 / self._rate_hz >= self._manifest.warm_up_s
+        warm = self._age_s >= warm_from_s(self._manifest.warm_up_s, self._rate_hz)
         return StateInfo(self._age_steps, round(self._age_s, 3), warm, self._reason.value)
 
     def _event(self, change: EventChange, header: FrameHeader | None, reason: str = "") -> Event:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from engines.clips import UNKNOWN, Clip, ClipClock, Step, aggregate, decide, sampling_cell
+from engines.clips import UNKNOWN, Clip, ClipClock, Step, aggregate, decide, sampling_cell, warm_from_s
 from engines.manifest import ClipRule
 
 LABELS = ("a", "b")
@@ -64,3 +64,10 @@ def test_aggregates():
     assert aggregate(steps, "last") == pytest.approx([0.6, 0.4])
     assert aggregate(steps, "mean") == pytest.approx([0.4, 0.6])
     assert aggregate(steps, "max") == pytest.approx([0.6 / 1.4, 0.8 / 1.4])
+
+
+def test_a_step_brings_its_period_to_the_warm_up_and_rounded_times_do_not_matter():
+    """0.4 s at 15 frames/s are six steps, also where a container counts in milliseconds."""
+    for digits in (3, 9):
+        ages = [round(step / 15, digits) for step in range(10)]
+        assert [age >= warm_from_s(0.4, 15) for age in ages].index(True) == 5

@@ -5,10 +5,12 @@ from __future__ import annotations
 import io
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -29,10 +31,13 @@ from engines.bundle import Bundle, load_bundle  # noqa: E402
 from engines.datasets.reading import load_dataset  # noqa: E402
 from engines.errors import ConfigError, TrainingError  # noqa: E402
 from engines.evaluation.baselines import BASELINES, decode_baselines  # noqa: E402
+from engines.evaluation.evaluate import evaluate  # noqa: E402
+from engines.evaluation.judging import Order  # noqa: E402
 from engines.evaluation.offline import WholeSequence  # noqa: E402
 from engines.exporting import draft_of_recipe  # noqa: E402
 from engines.families import build_family  # noqa: E402
 from engines.training.checkpoint import FILE, load_checkpoint, restore  # noqa: E402
+from engines.training.clips.division import divide  # noqa: E402
 from engines.training.clips.run import ClipTraining  # noqa: E402
 from engines.training.recipe import Recipe, load_recipe  # noqa: E402
 from pipeline.cli.train import train  # noqa: E402
@@ -182,6 +187,21 @@ def test_the_bundle_says_what_the_trained_network_says(finished: tuple[Path, str
     np.testing.assert_allclose(whole, expected, atol=1e-5)
 
 
+def test_the_figures_of_training_are_those_of_an_evaluation_of_the_same_rows(home: Path, tmp_path: Path) -> None:
+    """Warm-up, clip rule, temperature and baselines are alike; two steps of each clip come after the warm-up."""
+    rows = labelled_clips.manifest_of_folders(home / "split.csv", home / "clips", 12, validating=4)
+    path = home / "split.yaml"
+    path.write_text(RECIPE.replace("{path: clips}", "{path: split.csv}").replace("20", "6") + "warm_up_s: 1.875\n")
+    bundle = load_bundle(training(path, tmp_path).run())
+    found, _ = evaluate(
+        bundle, load_dataset(rows, labels=bundle.manifest.labels), Order("val", "onnxruntime", draws=0, threads=1)
+    )
+    for name in ("accuracy", "auc", "map", "brier", "ece"):
+        assert found.figures[name].value == pytest.approx(bundle.manifest.metrics[name], abs=1e-4)
+    best = found.baselines[found.comparison.against["accuracy"]]["accuracy"].value
+    assert best == pytest.approx(bundle.manifest.metrics["best_baseline_accuracy"], abs=1e-4)
+
+
 def test_the_baselines_are_in_the_bundle(finished: tuple[Path, str]) -> None:
     baselines = decode_baselines(load_bundle(finished[0] / "sides").read(BASELINES))
     said = baselines.predict(np.random.default_rng(0).random((16, 24), np.float32))
@@ -206,6 +226,20 @@ def test_export_takes_the_trainings_checkpoint(finished: tuple[Path, str], home:
 
 
 # ---- stopping and going on -------------------------------------------------------------------------------------------
+def test_where_a_bad_file_moves_a_video_to_the_learnt_ones_it_has_all_its_views(home: Path, tmp_path: Path) -> None:
+    shutil.copytree(home / "clips", tmp_path / "clips")
+    path, told = tmp_path / "recipe.yaml", io.StringIO()
+    data = "{path: clips, views: 2, augment: {crop: 0.8}, validation: {share: 0.3}}"
+    path.write_text(RECIPE.replace("{path: clips}", data).replace("20", "1"))
+    whole = load_dataset(tmp_path / "clips")
+    before = divide(whole, recipe_of(path)).judging
+    before[0].path.write_bytes(b"no video")
+    after = divide(replace(whole, videos=tuple(v for v in whole.videos if v != before[0])), recipe_of(path)).learnt
+    assert {video.name for video in before} & {video.name for video in after}
+    training(path, tmp_path / "out", told).run()
+    assert "23 videos of 23 groups, 1 skipped" in told.getvalue()
+
+
 def test_a_killed_training_goes_on_to_the_same_end(folded: tuple[Path, str], home: Path, tmp_path: Path) -> None:
     folder, environment = tmp_path / "killed", {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
     command = [sys.executable, "-c", RUN, str(home / "folds.yaml"), str(folder)]

@@ -225,9 +225,9 @@ def test_clip_scores_are_of_runs_of_one_label_after_the_warm_up() -> None:
     clips = clip_scores([logits], [sequence], "mean")
     np.testing.assert_allclose(clips.scores, [[0.8, 0.2], [0.3, 0.7]], atol=1e-6)
     assert (clips.truth.tolist(), clips.groups, clips.accuracy) == ([0, 1], ("g", "g"), 1.0)
-    warm = clip_scores([logits], [sequence], "mean", warm_up_s=1.0)
+    warm = clip_scores([logits], [sequence], "mean", warm_s=1.0)
     np.testing.assert_allclose(warm.scores, [[0.7, 0.3], [0.3, 0.7]], atol=1e-6)
-    all_cold = clip_scores([logits], [sequence], "last", warm_up_s=9.0)
+    all_cold = clip_scores([logits], [sequence], "last", warm_s=9.0)
     np.testing.assert_allclose(all_cold.scores, [[0.7, 0.3], [0.3, 0.7]], atol=1e-6)
     assert macro_map(clips) == 1.0
 

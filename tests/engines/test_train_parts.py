@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -101,6 +102,18 @@ def test_the_datas_digest_sees_labels_groups_and_files() -> None:
     assert data_digest(whole) != data_digest(changed)
 
 
+def test_the_datas_digest_sees_what_comes_beside_a_video(tmp_path: Path) -> None:
+    """Other samples leave the file's size as it is."""
+    whole, beside = dataset("train"), tmp_path / "0.npz"
+
+    def digest(samples: list[float]) -> str:
+        np.savez(beside, level=np.array(samples))
+        return data_digest(replace(whole, videos=(replace(whole.videos[0], inputs=beside), *whole.videos[1:])))
+
+    assert digest([1.0, 2.0]) == digest([1.0, 2.0])
+    assert len({data_digest(whole), digest([1.0, 2.0]), digest([1.0, 3.0])}) == 3
+
+
 # ---- calibration -----------------------------------------------------------------------------------------------------
 def noisy(sharpness: float, clips: int = 400) -> tuple[list[np.ndarray], list[FeatureSequence]]:
     """One-step clips whose labels follow softmax(logits); the logits given are too sharp by a factor."""
@@ -132,10 +145,10 @@ def test_few_clips_that_are_all_right_do_not_become_certain() -> None:
 def test_a_network_no_better_than_a_baseline_is_told_so() -> None:
     answers, sequences = noisy(1.0)
     same = {"mean over frames": np.concatenate([softmax(each) for each in answers]).astype(np.float64)}
-    judgement = judge("toys", answers, sequences, same, ClipRule(), temperature=1.0, warm_up_s=0.0, seed=1)
+    judgement = judge("toys", answers, sequences, same, ClipRule(), temperature=1.0, warm_s=0.0, seed=1)
     assert "DOES NOT BEAT" in judgement.warning
     chance = {"mean over frames": np.full((len(answers), 2), 0.5)}
-    better = judge("toys", answers, sequences, chance, ClipRule(), temperature=1.0, warm_up_s=0.0, seed=1)
+    better = judge("toys", answers, sequences, chance, ClipRule(), temperature=1.0, warm_s=0.0, seed=1)
     assert better.warning == ""
     figure = better.figures["accuracy"]
     assert figure.value is not None

@@ -16,9 +16,7 @@ ROUNDS = 40
 _SHRINK = (math.sqrt(5.0) - 1.0) / 2.0
 
 
-def fit_temperature(
-    answers: Answers, sequences: Sequence[FeatureSequence], how: str, *, warm_up_s: float = 0.0
-) -> float:
+def fit_temperature(answers: Answers, sequences: Sequence[FeatureSequence], how: str, *, warm_s: float = 0.0) -> float:
     """The temperature with the least negative log-likelihood of held-out clips, between 0.2 and 10.
 
     Guo et al. 2017 (arXiv 1706.04599) divide the logits of one decision; here the decision is the clip's score, which
@@ -29,7 +27,7 @@ def fit_temperature(
     targets = _targets(clip_scores(answers, sequences, how))
 
     def doubt(log_t: float) -> float:
-        clips = clip_scores(answers, sequences, how, temperature=math.exp(log_t), warm_up_s=warm_up_s)
+        clips = clip_scores(answers, sequences, how, temperature=math.exp(log_t), warm_s=warm_s)
         return float(-(targets * np.log(np.maximum(clips.scores, 1e-12))).sum(1).mean())
 
     low, high = math.log(LOWEST), math.log(HIGHEST)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import msgspec
 
-from engines.datasets.labelled import Dataset
+from engines.datasets.labelled import Dataset, LabelledVideo
 from engines.datasets.splits import (
     Fold,
     Videos,
@@ -67,7 +67,9 @@ def divide(dataset: Dataset, recipe: Recipe) -> Division:
 
 
 def data_digest(dataset: Dataset) -> str:
-    """SHA-256 of what the dataset says: labels, videos with spans, groups, splits, and the sizes of their files."""
+    """SHA-256 of what the dataset says: labels, videos with spans, groups, splits, the sizes of their files, and what
+    comes beside them.
+    """
     facts = [
         (
             video.name,
@@ -75,10 +77,21 @@ def data_digest(dataset: Dataset) -> str:
             video.split,
             [(s.start_s, str(s.end_s), s.label) for s in video.spans],
             _size(video.path),
+            *_beside(video),
         )
         for video in dataset.videos
     ]
     return hashlib.sha256(msgspec.json.encode((dataset.labels, facts))).hexdigest()
+
+
+def _beside(video: LabelledVideo) -> tuple[str, ...]:
+    """SHA-256 of the file with the further inputs: other numbers in it leave its size as it is."""
+    if video.inputs is None:
+        return ()
+    try:
+        return (hashlib.sha256(video.inputs.read_bytes()).hexdigest(),)
+    except OSError:
+        return ("",)
 
 
 def _size(path: Path) -> int:

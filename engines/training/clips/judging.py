@@ -61,11 +61,11 @@ def judge(
     clip: ClipRule,
     *,
     temperature: float,
-    warm_up_s: float,
+    warm_s: float,
     seed: int,
 ) -> Judgement:
     """Figures of held-out sequences: `answers` are the network's logits, `simple` what baselines say of each clip."""
-    found = clip_scores(answers, sequences, clip.aggregate, temperature=temperature, warm_up_s=warm_up_s)
+    found = clip_scores(answers, sequences, clip.aggregate, temperature=temperature, warm_s=warm_s)
     resampling = Resampling(found.groups, DRAWS, seed)
     model = Judged(found.scores.astype(np.float64), found.truth, resampling.index)
     others = {name: Judged(table, found.truth, resampling.index) for name, table in simple.items()}

@@ -102,8 +102,11 @@ def prepare(dataset: Dataset, recipe: Recipe, model: StreamModel, cache: Path, c
         skipped += encoded.skipped
         rows = zip(*encoded.views, strict=True)
         views |= {video.name: row for video, row in zip(encoded.videos, rows, strict=True)}
-    usable = replace(dataset, videos=tuple(video for video in dataset.videos if video.name in views))
-    return Material(usable, _usable(division, usable, recipe), tuple(skipped), views)
+    usable = replace(dataset, videos=tuple(v for v in dataset.videos if v.name in views), skipped=tuple(skipped))
+    if len(views) < len(division.learnt) + len(division.judging):
+        # divided anew, a video may come to be learnt from that only judged: it needs its other views
+        return prepare(usable, recipe, model, cache, console)
+    return Material(usable, division, usable.skipped, views)
 
 
 def with_features(sequences: Sequence[FeatureSequence], model: StreamModel) -> list[FeatureSequence]:
@@ -144,11 +147,3 @@ def _encode(model: StreamModel, recipe: Recipe) -> Encode:
         return made[0](frames)
 
     return encode_frozen
-
-
-def _usable(division: Division, usable: Dataset, recipe: Recipe) -> Division:
-    """The same division where every video can be used; else a new one of those that can."""
-    left = {video.name for video in usable.videos}
-    if all(video.name in left for video in (*division.learnt, *division.judging)):
-        return division
-    return divide(usable, recipe)

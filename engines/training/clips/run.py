@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from rich.console import Console
 
+from engines.clips import warm_from_s
 from engines.datasets.labelled import Dataset
 from engines.datasets.splits import Fold, Videos
 from engines.errors import ConfigError, MissingExtraError
@@ -187,11 +188,11 @@ class ClipTraining:
 
     # ---- judging ---------------------------------------------------------------------------------------------------
     def _judge(self, found: HeldOut) -> tuple[Judgement, float, list[Stream]]:
-        recipe, clip, warm_s = self._recipe, self._recipe.clip, self._recipe.warm_up_s
-        temperature = fit_temperature(found.answers, found.sequences, clip.aggregate, warm_up_s=warm_s)
+        recipe, clip, warm_s = self._recipe, self._recipe.clip, warm_from_s(self._recipe.warm_up_s, self._rate_hz)
+        temperature = fit_temperature(found.answers, found.sequences, clip.aggregate, warm_s=warm_s)
         judgement = judge(
             self._material.division.how, found.answers, found.sequences, found.simple, clip,
-            temperature=temperature, warm_up_s=warm_s, seed=recipe.seed,
+            temperature=temperature, warm_s=warm_s, seed=recipe.seed,
         )  # fmt: skip
         streams = [
             make_stream(said, sequences, self._dataset.labels, clip, self._rate_hz, temperature=temperature)
