@@ -137,6 +137,7 @@ def test_it_says_what_it_does(finished: tuple[Path, str], folded: tuple[Path, st
     for words in ("encoding videos", "24 videos of 24 groups, 0 skipped", "No groups were given", "training", "s left",
                   "SIMPLE BASELINE", "wrote"):  # fmt: skip
         assert words.lower() in finished[1].lower()
+    assert "5 clips, held-out videos" in finished[1]
     for words in ("24 videos of 12 groups", "3-fold cross-validation", "fold 1/3", "fold 3/3", "final fit"):
         assert words in folded[1]
     assert "No groups" not in folded[1]
@@ -351,7 +352,9 @@ def test_long_videos_with_marked_intervals(home: Path, tmp_path: Path) -> None:
     recipe.write_text(
         RECIPE.replace("path: clips", "path: long.csv, background: left, views: 2, augment: {brightness: 0.1}")
     )
-    metrics = load_bundle(training(recipe, tmp_path / "out").run()).manifest
+    bundle = load_bundle(training(recipe, tmp_path / "out").run())
+    assert "3 intervals, each scored as one clip however long" in bundle.read("card.md").decode()
+    metrics = bundle.manifest
     assert metrics.labels == ("left", "right")
     assert set(metrics.events) == {"right"}
     assert metrics.training["priors"] == {"left": 0.6, "right": 0.4}

@@ -20,7 +20,7 @@ Labels: {labels}. Input {width}x{height} BGR at {fps:g} frames/s. Family `{famil
 long, one every {stride:g} s; its scores are the {aggregate} of its steps' (logits divided by {temperature:.2f}).
 
 ## How good it is
-Judged on {where}: {clips} clips. In brackets the middle 95 % of 1,000 draws of whole groups with replacement.
+Judged on {where}: {clips} {unit}. In brackets the middle 95 % of 1,000 draws of whole groups with replacement.
 
 | figure | this model | {baseline_names} |
 |---|---|{rule}
@@ -85,6 +85,7 @@ def make_card(about: Manifest, material: Material, judgement: Judgement, trainin
         temperature=training.temperature,
         where=judgement.where,
         clips=judgement.clips,
+        unit=material.unit,
         baseline_names=" | ".join(name.replace("|", "\\|") for name in names) or "no baseline",
         rule="---|" * max(1, len(names)),
         figures="\n".join(rows),

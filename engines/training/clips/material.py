@@ -45,6 +45,16 @@ class Material:
     views: dict[str, tuple[FeatureSequence, ...]]
 
     @property
+    def whole(self) -> bool:
+        """Whether every video is one clip, none of them marked in parts."""
+        return all(span.whole for video in self.dataset.videos for span in video.spans)
+
+    @property
+    def unit(self) -> str:
+        """What is judged as one."""
+        return "clips" if self.whole else "intervals, each scored as one clip however long it is"
+
+    @property
     def summary(self) -> str:
         """How many videos of how many groups there are, and what judges them."""
         videos, groups = self.dataset.videos, {video.group for video in self.dataset.videos}

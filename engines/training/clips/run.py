@@ -202,14 +202,13 @@ class ClipTraining:
 
     def _baselines(self, videos: Videos, model: StreamModel) -> Baselines:
         """Baselines of videos as the model's encoder sees them; clips as long as those that will be judged."""
-        whole = all(span.whole for video in videos for span in video.spans)
         sequences = video_alone(with_features(self._material.plain(videos), model), model)
-        clip_s = math.inf if whole else self._recipe.clip.length_s
+        clip_s = math.inf if self._material.whole else self._recipe.clip.length_s
         return fit_baselines(sequences, self._dataset.labels, clip_s=clip_s, seed=self._recipe.seed)
 
     def _tell(self, judgement: Judgement) -> None:
         figures = f"clip accuracy {shown(judgement.figures['accuracy'])}, AUC {shown(judgement.figures['auc'])}"
-        self._say(f"{judgement.clips} clips, {judgement.where}: {figures}")
+        self._say(f"{judgement.clips} {self._material.unit}, {judgement.where}: {figures}")
         self._say(judgement.comparison.sentence)
         self._say(f"wrote {self.bundle}")
 
