@@ -46,6 +46,13 @@ def shifted(frames: npt.NDArray[np.uint8], rng: np.random.Generator) -> npt.NDAr
     return np.stack([one[y : y + height, x : x + width] for one, (y, x) in zip(room, moves, strict=True)])
 
 
+def with_shifted(digits: Digits, copies: int) -> Digits:
+    """The digits, followed by so many shifted copies of each."""
+    rng = np.random.default_rng(0)
+    moved = [shifted(digits.pictures[..., None], rng)[..., 0] for _ in range(copies)]
+    return Digits(np.concatenate([digits.pictures, *moved]), np.tile(digits.names, copies + 1))
+
+
 @torch.inference_mode()
 def named(weights: Weights, name: nn.Linear, digits: Digits) -> float:
     """Share of single digits that the encoder names rightly: what a stream's errors of sight are."""

@@ -29,7 +29,7 @@ def main() -> None:
     seeds, losses = (1, LOSSES[:2]) if chosen.quick else (3, LOSSES)
     digits, rows, found = mnist_digits(), [], {}
     for loss in losses:
-        shares = np.array([_by_rarity(digits, loss, seed, epochs=25 if chosen.quick else 40) for seed in range(seeds)])
+        shares = np.array([_by_rarity(digits, loss, seed, epochs=25 if chosen.quick else 30) for seed in range(seeds)])
         columns = {name: shares[:, part].mean(1) for name, part in PARTS.items()} | {"balanced": shares.mean(1)}
         found[loss] = {name: float(column.mean()) for name, column in columns.items()}
         rows.append((loss, *(f"{column.mean():.3f} ± {column.std():.3f}" for column in columns.values())))

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from digits import Digits, small_digits
-from eyes import SIDE, Weights, lend, named, taught
+from eyes import SIDE, Weights, lend, named, taught, with_shifted
 from learners import bank_of, learn, toy_model
 from moving import enlarged
 from sklearn.metrics import average_precision_score
@@ -46,10 +46,14 @@ class World:
     named_rightly: float
 
 
-def world() -> World:
-    """Scikit-learn's digits at twice their size, and an encoder that was taught them one by one."""
+def world(copies: int = 0, batches: int = 600) -> World:
+    """Scikit-learn's digits at twice their size, and an encoder that was taught them one by one.
+
+    The digits to learn from come with so many shifted `copies` of each.
+    """
     known, unknown = enlarged(small_digits(), SIDE).divide(497, seed=0)
-    weights, layer = taught(known)
+    weights, layer = taught(known, batches)
+    known = with_shifted(known, copies)
     return World(known, unknown, weights, named(weights, layer, unknown))
 
 
