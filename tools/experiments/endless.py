@@ -41,7 +41,7 @@ BANK = "bank.npy"
 
 @dataclass
 class Walked:
-    """What a run did, block by block: CPU seconds, a hash of the logits, the largest state; and whether all went well."""
+    """What a run did, block by block: CPU seconds, a hash of the logits, the largest state; and if all was well."""
 
     cpu_s: list[float] = field(default_factory=list)
     hashes: list[str] = field(default_factory=list)
