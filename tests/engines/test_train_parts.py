@@ -70,6 +70,13 @@ def test_without_a_word_val_judges_where_there_is_one_and_else_a_fifth() -> None
     assert {video.split for video in (*held.learnt, *held.judging)} == {"train"}
 
 
+@pytest.mark.parametrize("data", [{}, {"train": "val"}])
+def test_the_split_that_is_learnt_never_judges(data: dict[str, str]) -> None:
+    split = data.get("train", "train")
+    with pytest.raises(DataError, match=f"learns from the split '{split}' and is judged on it"):
+        divide(dataset("train", "val"), recipe(**data, validation=Validation(split=split)))
+
+
 def test_folds_judge_each_video_once_and_all_are_learnt() -> None:
     divided = divide(dataset(), recipe(validation=Validation(folds=3)))
     assert len(divided.learnt) == 12

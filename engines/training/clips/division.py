@@ -19,6 +19,7 @@ from engines.datasets.splits import (
     select,
     split_names,
 )
+from engines.errors import DataError
 from engines.training.recipe import Recipe
 
 USUAL_SHARE = 0.2
@@ -45,7 +46,7 @@ def divide(dataset: Dataset, recipe: Recipe) -> Division:
     """Divide a dataset.
 
     Raises:
-        DataError: a split is missing, shares a group with another, or lacks a class.
+        DataError: a split is missing, shares a group with another, lacks a class, or is both learnt from and judged.
     """
     splits = split_names(dataset)
     check_groups(dataset, splits)
@@ -57,6 +58,11 @@ def divide(dataset: Dataset, recipe: Recipe) -> Division:
         folds = grouped_folds(videos, how.folds, recipe.seed)
         return Division(videos, (), folds, f"{how.folds}-fold cross-validation over {_groups(videos)}")
     split = how.split or ("val" if "val" in splits and train != "val" and not how.share else "")
+    if split and split == train:
+        raise DataError(
+            f"the recipe {recipe.name} learns from the split {train!r} and is judged on it: "
+            "name another in data.validation.split, or leave it out to hold out a part"
+        )
     if split:
         check_groups(dataset, (train, split))
         judging = select(dataset, split)
