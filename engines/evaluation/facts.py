@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib import metadata
 
 from engines.bundle import Bundle
+from engines.datasets.labelled import Dataset
 from engines.evaluation.record import ModelFacts
 from engines.manifest import Manifest
+from engines.training.clips.division import data_digest
 
 
 def model_facts(bundle: Bundle, backend: str) -> ModelFacts:
@@ -39,6 +41,17 @@ def training_shares(manifest: Manifest) -> list[float]:
         return []
     values = [priors.get(label) for label in manifest.labels]
     return [float(value) for value in values if isinstance(value, int | float)] if None not in values else []
+
+
+def learnt_from(manifest: Manifest, dataset: Dataset, split: str) -> bool:
+    """Whether these are the data of the model's training, and the split (empty: everything) is one that it learnt from.
+
+    Parts of those data under another manifest are not recognised.
+    """
+    facts = manifest.training
+    splits = facts.get("learnt_splits")
+    same = facts.get("data_sha256") == data_digest(dataset)
+    return same and isinstance(splits, Sequence) and (not split or split in splits)
 
 
 def versions() -> dict[str, str]:

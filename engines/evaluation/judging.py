@@ -15,7 +15,7 @@ from engines.evaluation.agreement import agree
 from engines.evaluation.alarms import AlarmStream, alarm_curve, all_alarms
 from engines.evaluation.baselines import Baselines
 from engines.evaluation.details import mistakes, reliability
-from engines.evaluation.facts import model_facts, training_shares, versions
+from engines.evaluation.facts import learnt_from, model_facts, training_shares, versions
 from engines.evaluation.opponents import baselines_judged
 from engines.evaluation.record import (
     Agreement,
@@ -251,6 +251,11 @@ class Judging:
         if self._manifest.further and not any(each.video.inputs for each in self._watched):
             names = ", ".join(each.name for each in self._manifest.further)
             notes.append(f"The further inputs of the model ({names}) were missing throughout.")
+        if learnt_from(self._manifest, self._dataset, self._order.split):
+            notes.append(
+                "THE MODEL LEARNT FROM VIDEOS THAT ARE JUDGED HERE: these are the data of its training, so the figures "
+                "flatter. Name another split with --split, or judge it on other data."
+            )
         trained = self._manifest.training.get("recipe")
         if trained is None:
             notes.append("The bundle does not say how it was trained.")

@@ -197,6 +197,11 @@ def test_the_figures_of_training_are_those_of_an_evaluation_of_the_same_rows(hom
     found, _ = evaluate(
         bundle, load_dataset(rows, labels=bundle.manifest.labels), Order("val", "onnxruntime", draws=0, threads=1)
     )
+    assert not [note for note in found.notes if "LEARNT FROM" in note]
+    for split in ("train", ""):
+        dataset = load_dataset(rows, labels=bundle.manifest.labels)
+        flattered, _ = evaluate(bundle, dataset, Order(split, "onnxruntime", draws=0, threads=1))
+        assert [note for note in flattered.notes if "LEARNT FROM VIDEOS THAT ARE JUDGED HERE" in note]
     for name in ("accuracy", "auc", "map", "brier", "ece"):
         assert found.figures[name].value == pytest.approx(bundle.manifest.metrics[name], abs=1e-4)
     best = found.baselines[found.comparison.against["accuracy"]]["accuracy"].value

@@ -32,6 +32,7 @@ class Result:
     epochs: int
     spent_s: float
     honest: str
+    data_sha256: str
 
 
 def make_bundle(
@@ -85,6 +86,8 @@ def _provenance(recipe: Recipe, material: Material, result: Result) -> dict[str,
         "recipe_sha256": recipe.digest,
         "recipe": recipe.public,
         "judged_on": result.judgement.where,
+        "data_sha256": result.data_sha256,
+        "learnt_splits": sorted({video.split for video in material.division.learnt}),
         "priors": label_shares(material),
         "videos": len(material.dataset.videos),
         "groups_given": material.dataset.grouped,

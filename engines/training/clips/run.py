@@ -122,7 +122,9 @@ class ClipTraining:
             most_false_per_hour=self._recipe.events.false_alarms_per_hour,
         )  # fmt: skip
         honest = HONEST_FOLDS if folds else HONEST_HELD_OUT
-        result = Result(judgement, temperature, events, self._stages.epochs, self._stages.spent_s, honest)
+        result = Result(
+            judgement, temperature, events, self._stages.epochs, self._stages.spent_s, honest, self._stages.data_sha256
+        )
         baselines = self._baselines(self._material.division.learnt, model)
         make_bundle(self.bundle, model, self._recipe, material=self._material, baselines=baselines, result=result)
         self._tell(judgement)

@@ -57,6 +57,11 @@ class Stages:
         return f"{self._recipe.digest} {self._facts['data']}"
 
     @property
+    def data_sha256(self) -> str:
+        """What names the data; see `data_digest`."""
+        return str(self._facts["data"])
+
+    @property
     def fitted(self) -> bool:
         """Whether the network has learnt all that it will."""
         return self._state.stage == BUNDLE
