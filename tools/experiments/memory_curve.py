@@ -12,6 +12,7 @@ from __future__ import annotations
 from results import arguments, finish, table  # isort: skip - sets the number of threads first
 
 import argparse
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -45,8 +46,8 @@ def main() -> None:
     ages_s = [age for age in AGES_S if age <= 32 or not chosen.quick]
     here, curves, rows = world(COPIES, 600 if chosen.quick else 2000), {}, []
     for family in families_of(chosen.families, quick=["cnn_lstm", "tcn"] if chosen.quick else None):
-        model = lend(here.sight, toy_model(family, "conv", (SIDE, SIDE), labels=2, fps=TICK_HZ))
-        spent_s = _learn(model, here, updates)
+        model = lend(here.sight, toy_model(family, "conv", (SIDE, SIDE), labels=2, fps=TICK_HZ, **chosen.options))
+        spent_s = _learn(model, here, updates, chosen.rate)
         sequences = _judged_streams(model, here, count, ages_s[-1])
         curves[family] = right_by_age(sequences, [logits.argmax(1) for logits in answer(model, sequences)], ages_s)
         if family == "cnn_lstm":
@@ -74,10 +75,10 @@ def reach(model: StreamModel) -> str:
     return "unbounded" if model.receptive_field is None else f"{model.receptive_field / TICK_HZ:.0f} s"
 
 
-def _learn(model: StreamModel, here: World, updates: int) -> float:
+def _learn(model: StreamModel, here: World, updates: int, rate: float) -> float:
     bank, rng = bank_of(model, here.known), np.random.default_rng(1)
     learning = Learning(
-        epochs=1, lanes=LANES, steps=CHUNK, learning_rate=4e-3, reset=0.02, join=0, offset=0, drop=0, warm_up_steps=0
+        epochs=1, lanes=LANES, steps=CHUNK, learning_rate=rate, reset=0.02, join=0, offset=0, drop=0, warm_up_steps=0
     )
     gaps = np.geomspace(*GAPS, LANES)
     streams = [cue_stream(here.known, updates * CHUNK, gap, rng) for gap in gaps]
@@ -109,7 +110,9 @@ def _windows(model: StreamModel, sequences: list[FeatureSequence], ages_s: Seque
 def _arguments() -> argparse.Namespace:
     parser = arguments(__doc__)
     parser.add_argument("--families", default="", help="names with commas; by default all, with --quick two")
+    parser.add_argument("--options", type=json.loads, default={}, metavar="JSON", help="options of these families")
     parser.add_argument("--updates", type=int, default=1000, help="chunks that each lane learns from")
+    parser.add_argument("--rate", type=float, default=4e-3, help="the peak learning rate")
     parser.add_argument("--plot", type=Path, metavar="FILE", help="draw the curves there")
     return parser.parse_args()
 
