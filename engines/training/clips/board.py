@@ -14,6 +14,10 @@ from engines.training.loop import Log
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
 
+# Ctrl-C while a figure is handed over may rob the writer's thread of its wake-up; closing then waits until it flushes
+# by itself, by default for up to two minutes
+FLUSH_S = 1
+
 
 @contextmanager
 def board(folder: Path, stage: str, first_update: int) -> Iterator[Log]:
@@ -26,7 +30,7 @@ def board(folder: Path, stage: str, first_update: int) -> Iterator[Log]:
         from torch.utils.tensorboard import SummaryWriter  # noqa: PLC0415 - optional, and slow to import
     except ModuleNotFoundError as error:
         raise MissingExtraError("vidpipe train", "tensorboard", "train") from error
-    writer = SummaryWriter(str(folder / stage), purge_step=first_update + 1)
+    writer = SummaryWriter(str(folder / stage), purge_step=first_update + 1, flush_secs=FLUSH_S)
     try:
         yield partial(_write, writer)
     finally:
