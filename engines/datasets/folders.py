@@ -84,7 +84,7 @@ def _clip(root: Path, file: Path, split: str) -> LabelledVideo:
 
 
 def _no_video(file: Path) -> Skipped:
-    return Skipped(file, f"its name does not end as a video's does ({file.suffix or 'no ending'})")
+    return Skipped(file, f"{file}: its name does not end as a video's does ({file.suffix or 'no ending'})")
 
 
 def _is_video(file: Path) -> bool:
