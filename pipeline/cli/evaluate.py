@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from engines.evaluation.record import Evaluation
     from engines.evaluation.resampling import Figure
+    from engines.manifest import Manifest
 
 
 def evaluate(
@@ -25,7 +26,10 @@ def evaluate(
         Path, typer.Option(help="A CSV manifest (path, label, split, group, start, end) or class folders.")
     ],
     split: Annotated[str, typer.Option(help="Judge the rows of this split only; else every row.")] = "",
-    background: Annotated[str, typer.Option(help="Label of the unmarked time of videos with intervals.")] = "",
+    background: Annotated[
+        str | None,
+        typer.Option(help="Label of unmarked time in videos with intervals. Default: as in the model's training."),
+    ] = None,
     backend: Annotated[str, typer.Option(help="auto, tensorrt, openvino, onnxruntime or torch.")] = "auto",
     report: Annotated[Path | None, typer.Option(help="Write the report to this HTML file.")] = None,
     bootstrap: Annotated[int, typer.Option(min=0, help="Draws of groups behind each interval.")] = 1000,
@@ -53,6 +57,8 @@ def evaluate(
 
     log_to_stderr()
     bundle = load_bundle(model)
+    if background is None:
+        background = _trained_background(bundle.manifest)
     dataset = load_dataset(data, labels=bundle.manifest.labels, background=background)
     if report is not None:
         check_report(report)
@@ -70,6 +76,13 @@ def evaluate(
     print_table(_table(found))
     for line in _lines(found):
         typer.echo(line)
+
+
+def _trained_background(manifest: Manifest) -> str:
+    """The label that unmarked time had in training, empty where it had none: to judge without it would be one-sided."""
+    recipe = manifest.training.get("recipe")
+    data = recipe.get("data") if isinstance(recipe, dict) else None
+    return str(data.get("background") or "") if isinstance(data, dict) else ""
 
 
 def _table(found: Evaluation) -> Table:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
+import msgspec
 import pytest
 import typer
 import videos
 from typer.testing import CliRunner, Result
 
+from engines.bundle import load_bundle
 from engines.errors import BackendError, ConfigError, DataError, ModelError, VidpipeError
 from pipeline.cli.evaluate import evaluate
 
@@ -91,3 +94,24 @@ def test_a_report_that_cannot_be_written_is_found_out_first(manifest: Path, monk
     monkeypatch.setattr("engines.evaluation.evaluate.evaluate", lambda *_: pytest.fail("it was evaluated"))
     with pytest.raises(ConfigError, match="cannot be written"):
         call("scene", "--data", manifest, "--report", "/dev/null/report.html")
+
+
+@pytest.mark.parametrize(
+    ("recipe", "options", "judged"),
+    [
+        ({"background": "idle"}, [], True),
+        ({"background": "idle"}, ["--background", ""], False),
+        ({"path": "clips"}, [], False),
+    ],
+)
+def test_unmarked_time_means_what_it_meant_in_training(
+    manifest: Path, monkeypatch: pytest.MonkeyPatch, recipe: dict[str, str], options: list[str], judged: bool
+) -> None:
+    shipped = load_bundle("scene")
+    training = {**shipped.manifest.training, "recipe": {"data": recipe}}
+    trained = dataclasses.replace(shipped, manifest=msgspec.structs.replace(shipped.manifest, training=training))
+    monkeypatch.setattr("engines.bundle.load_bundle", lambda _: trained)
+    marked = manifest.with_name("marked.csv")
+    marked.write_text("path,label,start,end\nclip0.mp4,passing,0,1\nclip1.mp4,passing,0,1\nclip2.mp4,loitering,,\n")
+    found = json.loads(call("scene", "--data", marked, "--json", "--bootstrap", 0, "--threads", 1, *options).stdout)
+    assert next(each["clips"] for each in found["labels"] if each["label"] == "idle") == (4 if judged else 0)
