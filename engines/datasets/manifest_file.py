@@ -43,7 +43,9 @@ def read_manifest(path: Path, labels: Sequence[str], background: str) -> tuple[t
         by_video.setdefault(row.path.resolve(), []).append(row)
     if not by_video:
         raise DataError(f"{path} holds no rows: write one row per clip below the header")
-    grouped = _grouped([row for rows in by_video.values() for row in rows])
+    every = [row for rows in by_video.values() for row in rows]
+    _all_or_none(every, "split")
+    grouped = _all_or_none(every, "group")
     return tuple(_video(rows, background) for rows in by_video.values()), grouped
 
 
@@ -117,10 +119,12 @@ def _seconds(text: str, default: float, column: str, where: str) -> float:
     return value
 
 
-def _grouped(rows: Sequence[Row]) -> bool:
-    without = [row for row in rows if not row.group]
+def _all_or_none(rows: Sequence[Row], field: str) -> bool:
+    """Whether all rows have it; rows without it among others with it would be left out or counted wrong silently."""
+    without = [row for row in rows if not getattr(row, field)]
     if without and len(without) < len(rows):
-        raise DataError(f"{without[0].where}: the group is empty while other rows have one: give all rows one, or none")
+        where = without[0].where
+        raise DataError(f"{where}: the {field} is empty while other rows have one: give all rows one, or none")
     return not without
 
 
