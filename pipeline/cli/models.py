@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -49,5 +49,13 @@ def _lines(entry: CatalogueEntry) -> Iterator[str]:
     clips = f"{entry.clip_length_s:g} s long, one each {entry.clip_stride_s:g} s"
     yield f"  clips    {clips}; warm after {entry.warm_up_s:g} s"
     yield f"  state    {entry.state_bytes:,} bytes per camera"
-    yield f"  metrics  {', '.join(f'{name} {value:.4g}' for name, value in entry.metrics.items()) or 'none recorded'}"
+    yield f"  metrics  {', '.join(_figures(entry.metrics)) or 'none recorded'}"
     yield f"  size     {entry.size_bytes / 1e6:.2f} MB in {entry.folder}"
+
+
+def _figures(metrics: Mapping[str, float]) -> Iterator[str]:
+    """Each figure, with its interval where `NAME_low` and `NAME_high` stand beside it."""
+    for name, value in metrics.items():
+        low, high = metrics.get(f"{name}_low"), metrics.get(f"{name}_high")
+        if not name.endswith(("_low", "_high")):
+            yield f"{name} {value:.4g}" + ("" if low is None or high is None else f" ({low:.3g} to {high:.3g})")
