@@ -14,7 +14,12 @@ NAMES = {"accuracy": "accuracy", "auc": "AUC", "map": "macro mAP"}
 
 
 def compare(model: Judged, baselines: Mapping[str, Judged], resampling: Resampling) -> Comparison:
-    """The model against the best baseline in accuracy, and in AUC (two labels) or macro mAP (more)."""
+    """The model against the best baseline in accuracy, and in AUC (two labels) or macro mAP (more).
+
+    Where only one label occurs nothing is compared: whoever always says that label would win.
+    """
+    if len(np.unique(model.truth)) < 2:
+        return Comparison("not compared", f"{_opening('not compared')}: only one label occurs in these data.", {}, {})
     ranked = "auc" if model.probabilities.shape[1] == 2 else "map"
     ours = clip_metrics(model)
     theirs = {name: clip_metrics(judged) for name, judged in baselines.items()}

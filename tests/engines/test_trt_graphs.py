@@ -41,7 +41,8 @@ def test_half_precision_moves_the_encoder_a_little_and_not_nothing(bundle: Bundl
     frames = np.random.default_rng(1).integers(0, 256, (3, given.height, given.width, 3), np.uint8)
     exact, half = (session(each).run(None, {"frames": frames})[0] for each in (model, halved(model)))
     assert half.dtype == np.float32
-    assert 0 < np.abs(exact - half).max() < 1e-2
+    # half precision is relative: the bound is for features of up to 1, and grows with larger ones
+    assert 0 < np.abs(exact - half).max() < 1e-2 * max(1.0, float(np.abs(exact).max()))
     assert "FLOAT16" in float_types(halved(model))
 
 
