@@ -79,7 +79,7 @@ def main() -> None:
     parser = arguments(__doc__)
     parser.add_argument("--families", default="", help="names with commas for the second table; by default all")
     chosen = parser.parse_args()
-    updates, ticks = (250, 1500) if chosen.quick else (500, 3000)
+    updates, ticks = 500, 3000
     seen = _world_with_nothing()
     found: dict[str, dict[str, float]] = {}
     for way in WAYS:

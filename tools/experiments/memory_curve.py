@@ -46,9 +46,9 @@ SHORT = "16-frame windows"
 
 def main() -> None:
     chosen = _arguments()
-    updates, count = (150, 60) if chosen.quick else (chosen.updates, 300)
+    updates, count = (600, 60) if chosen.quick else (chosen.updates, 300)
     ages_s = [age for age in AGES_S if age <= 32 or not chosen.quick]
-    here, curves, rows = world(COPIES, 600 if chosen.quick else 2000), {}, []
+    here, curves, rows = world(COPIES, 1500 if chosen.quick else 2000), {}, []
     for family in families_of(chosen.families, quick=["cnn_lstm", "tcn"] if chosen.quick else None):
         model = lend(
             here.sight,
