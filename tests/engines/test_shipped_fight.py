@@ -9,13 +9,13 @@ import pytest
 pytest.importorskip("sklearn")
 pytest.importorskip("torch")
 
-import videos  # noqa: E402
+import videos
 
-from engines.bundle import load_bundle  # noqa: E402
-from engines.datasets.reading import load_dataset  # noqa: E402
-from engines.evaluation.evaluate import evaluate  # noqa: E402
-from engines.evaluation.judging import Order  # noqa: E402
-from engines.evaluation.record import Evaluation  # noqa: E402
+from engines.bundle import load_bundle
+from engines.datasets.reading import load_dataset
+from engines.evaluation.evaluate import evaluate
+from engines.evaluation.judging import Order
+from engines.evaluation.record import Evaluation
 
 CLIPS = Path(__file__).parents[3] / "shared" / "data" / "fight" / "manifest.csv"
 
