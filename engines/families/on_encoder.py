@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Mapping
 from typing import Annotated, ClassVar
 
@@ -62,6 +63,12 @@ class OnEncoder(StreamModel):
     @classmethod
     def build(cls, options: Mapping[str, object]) -> OnEncoder:
         """Make the network from a recipe's options."""
+        known = [field.name for field in msgspec.structs.fields(cls.options_type)]
+        for name in options:
+            if name not in known:
+                close = difflib.get_close_matches(name, known, n=1, cutoff=0.7)
+                hint = f"did you mean {close[0]}?" if close else f"it has {', '.join(known)}"
+                raise ConfigError(f"the family {cls.family} on an encoder has no option {name}; {hint}")
         try:
             chosen = msgspec.convert(dict(options), cls.options_type)
         except msgspec.ValidationError as error:

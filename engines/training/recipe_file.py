@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from pathlib import Path
-from typing import TypeVar
+from typing import Literal, TypeVar, get_args, get_origin
 
 import msgspec
 import yaml
@@ -42,7 +42,7 @@ def convert_recipe(content: Content, kind: type[Kind], path: Path) -> Kind:
     """The mapping as a structure of that kind; `path` is what errors call it.
 
     Raises:
-        ConfigError: a key is unknown (with the one that was probably meant), or a value is not allowed.
+        ConfigError: a key or a word is unknown (with the one that was probably meant), or a value is not allowed.
     """
     _check_keys(content, kind, path, "")
     try:
@@ -58,6 +58,11 @@ def _check_keys(content: Content, kind: type[msgspec.Struct], path: Path, where:
             close = difflib.get_close_matches(str(key), types, n=1)
             hint = f"did you mean {close[0]}?" if close else f"allowed are {', '.join(types)}"
             raise ConfigError(f"the recipe {path} has an unknown key {where}{key}; {hint}")
+        words = get_args(types[str(key)]) if get_origin(types[str(key)]) is Literal else ()
+        if words and value not in words:
+            close = difflib.get_close_matches(str(value), words, n=1)
+            hint = f"did you mean {close[0]}?" if close else f"allowed are {', '.join(words)}"
+            raise ConfigError(f"the recipe {path} has {where}{key}: {value}, which is not known; {hint}")
         inner = _structure(types[str(key)])
         if isinstance(value, dict) and inner is not None:
             _check_keys(value, inner, path, f"{where}{key}.")

@@ -231,7 +231,7 @@ TOY = {"encoder": "pixels", "height": 8, "width": 8}
 @pytest.mark.parametrize(
     ("family", "options", "sentence"),
     [
-        ("gru", {"hiden": 3}, "options of the family gru with an encoder are wrong: .*unknown field `hiden`"),
+        ("gru", {"hiden": 3}, "family gru on an encoder has no option hiden; did you mean hidden"),
         ("gru", {"layers": 4}, "gru .*`int` <= 3 - at `..layers`"),
         ("gru", {"dropout": 1.0}, r"gru .*`float` < 1.0 - at `..dropout`"),
         ("cnn_lstm", {"inputs": "motion"}, "cnn_lstm .*Invalid enum value 'motion'"),

@@ -59,6 +59,8 @@ def test_a_bundle_does_not_learn_of_this_machines_folders(tmp_path: Path) -> Non
     ("text", "message"),
     [
         (SHORT + "sed: 1\n", "unknown key sed; did you mean seed"),
+        (SHORT + "learning: {loss: fokal}\n", "has learning.loss: fokal, which is not known; did you mean focal"),
+        (SHORT + "encoder: warm\n", "has encoder: warm, which is not known; allowed are frozen, fine_tuned"),
         (SHORT + "learning: {learning_rat: 1}\n", r"unknown key learning\.learning_rat; did you mean learning_rate"),
         (
             SHORT.replace("clips}", "clips, augment: {flap: true}}"),
@@ -68,10 +70,10 @@ def test_a_bundle_does_not_learn_of_this_machines_folders(tmp_path: Path) -> Non
         (SHORT.replace("clips}", "clips, validation: {folds: 1}}"), r"folds must be 2 or more"),
         (SHORT.replace("clips}", "clips, validation: {folds: 5, share: 0.2}}"), r"one of split, share and folds"),
         (SHORT.replace("clips}", "clips, augment: {flip: true}}"), r"data\.augment needs data\.views of 2 or more"),
-        (SHORT + "learning: {loss: hinge}\n", r"hinge.*learning\.loss"),
+        (SHORT + "learning: {loss: hinge}\n", r"learning\.loss: hinge.*cross_entropy"),
         (SHORT + "learning: {drop_rate: [0.5, 0.1]}\n", "drop_rate is a range"),
         (SHORT + "learning: {draw: by_label, loss: logit_adjusted}\n", "do not combine it with loss: logit_adjusted"),
-        (SHORT + "encoder: thawed\n", r"thawed.*encoder"),
+        (SHORT + "encoder: thawed\n", r"encoder: thawed.*frozen, fine_tuned"),
         (SHORT + "labels: [a, a]\n", "two or more different names"),
         (SHORT + "labels: [a]\n", "two or more different names"),
         (SHORT.replace("name: toy", "name: a/b"), "becomes the bundle's folder"),
