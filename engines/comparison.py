@@ -32,6 +32,7 @@ class Check(msgspec.Struct, frozen=True):
     must_differ: bool
     passed: bool
     note: str = ""
+    optional: bool = False  # a lower precision that nobody named: where it is too coarse it is just not used
 
 
 class VerifyReport(msgspec.Struct, frozen=True):

@@ -234,6 +234,9 @@ def test_each_lower_precision_is_a_row_with_its_own_limit(tiny: Bundle, monkeypa
         "encoder in i8": (False, 0.02),
     }
     assert failing(report) == {"encoder in i8"}
+    assert rows["encoder in i8"].optional
+    assert report.passed, "nobody asked for i8, so nobody will use it"
+    assert not verify(tiny, [lowering.NAME], steps=STEPS, precisions=["i8"]).passed
     assert "encoder in i8 on onnxruntime" in told
     assert "onnxruntime in f16: this machine computes it in bf16" in report.not_compared
     assert [text for text in report.not_compared if text.startswith("onnxruntime in f8: Lowering crashed (SIGSEGV)")]
