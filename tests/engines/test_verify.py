@@ -28,8 +28,8 @@ from engines.verify import verify
 STEPS = 40
 
 
+def failing(report: VerifyReport) -> set[str]:
     assert report.passed == all(check.passed or check.optional for check in report.checks)
-    assert report.passed == all(check.passed for check in report.checks)
     return {check.check for check in report.checks if not check.passed}
 
 
