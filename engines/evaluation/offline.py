@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 
 from engines.bundle import Bundle
 from engines.errors import ConfigError, MissingExtraError, ModelError
+from engines.export import WEIGHTS
 from engines.families import build_family
 
 if TYPE_CHECKING:
     from engines.families.contract import StreamModel
 
-WEIGHTS = "weights.npz"
 STEPS_AT_ONCE = 1024
 """Longer videos go in parts with the state carried over: attention over all pairs of steps grows with the square."""
 

@@ -51,14 +51,14 @@ def answer(model: StreamModel, sequences: Sequence[FeatureSequence], *, carry: b
     model.eval()
     with torch.inference_mode():
         if carry:
-            joined = [np.concatenate(parts) for parts in zip(*(_seen(model, s) for s in sequences), strict=True)]
+            joined = [np.concatenate(parts) for parts in zip(*(step_inputs(model, s) for s in sequences), strict=True)]
             logits = _run(model, joined[0][None], joined[1][None])[0]
             return np.split(logits, np.cumsum([len(sequence) for sequence in sequences])[:-1])
         found: dict[int, NDArray[np.float32]] = {}
         order = sorted(range(len(sequences)), key=lambda index: len(sequences[index]))
         for at in range(0, len(order), ROWS):
             rows = order[at : at + ROWS]
-            seen = [_seen(model, sequences[index]) for index in rows]
+            seen = [step_inputs(model, sequences[index]) for index in rows]
             logits = _run(model, _padded([features for features, _ in seen]), _padded([dt for _, dt in seen]))
             found |= {index: row[: len(sequences[index])] for index, row in zip(rows, logits, strict=True)}
     return [found[index] for index in range(len(sequences))]
@@ -113,8 +113,11 @@ def macro_map(clips: ClipScores) -> float:
         return math.nan
 
 
-def _seen(model: StreamModel, sequence: FeatureSequence) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Features float32 `[F, *features]` and dt float32 `[F]`."""
+def step_inputs(model: StreamModel, sequence: FeatureSequence) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """What a step reads of a sequence from a stream's start on: features float32 `[F, *features]` and dt float32 `[F]`.
+
+    Frames go through the encoder first; the model must be in evaluation mode.
+    """
     features = sequence.features
     if features.dtype == np.uint8:
         features = encode(model, features)

@@ -19,7 +19,7 @@ from torch.utils.checkpoint import checkpoint
 
 from engines.errors import TrainingError
 from engines.families.contract import State, StreamModel
-from engines.training.answers import Answers, answer, clip_scores, macro_map
+from engines.training.answers import Answers, answer, clip_scores, macro_map, step_inputs
 from engines.training.lanes import WARM_UP_WEIGHT, Chunk, Views, Walk, chunks_of
 from engines.training.learning import Learning
 from engines.training.losses import StepLoss
@@ -105,8 +105,9 @@ def train_temporal(
     loss = StepLoss(settings.loss, counts, label_smoothing=settings.label_smoothing)
     judge = _Judge(validation, StepLoss(settings.loss, counts), settings, aggregate)
     updates = _Updates(model, settings, chunks_of(train, settings), fine_tuned=fine_tuned)
-    if not standing.epoch and not fine_tuned:
-        model.look(_from_start(sequence, model.fps) for sequence in train[0])
+    if not standing.epoch:
+        model.eval()
+        model.look(_tensors(step_inputs(model, sequence)) for sequence in train[0])
     if standing.weights:
         model.load_state_dict(standing.weights, strict=False)
         updates.optimizer.load_state_dict(standing.optimizer)
@@ -128,10 +129,8 @@ def train_temporal(
     return standing
 
 
-def _from_start(sequence: FeatureSequence, rate_hz: float) -> tuple[Tensor, Tensor]:
-    """A sequence's features and dt, as they are served."""
-    dt = np.diff(sequence.times_s, prepend=sequence.times_s[0] - 1.0 / rate_hz).astype(np.float32)
-    return torch.from_numpy(sequence.features.astype(np.float32)), torch.from_numpy(dt)
+def _tensors(arrays: tuple[np.ndarray, np.ndarray]) -> tuple[Tensor, Tensor]:
+    return torch.from_numpy(arrays[0]), torch.from_numpy(arrays[1])
 
 
 def label_counts(sequences: Sequence[FeatureSequence], labels: int) -> np.ndarray:

@@ -137,6 +137,15 @@ def test_a_family_looks_before_it_learns_and_its_penalty_holds_the_weights_back(
     assert held[5.0] < 0.5 * held[0.0]
 
 
+def test_a_family_looks_at_features_also_where_its_encoder_learns() -> None:
+    model = network("motion_average", encoder="conv", height=16, width=24, **MOTION)
+    frames = np.random.default_rng(0).integers(0, 256, (4, 6, 16, 24, 3), np.uint8)
+    times_s = np.arange(6) / 5.0
+    clips = [FeatureSequence(f"v{k}", f"g{k}", frames[k], times_s, np.full(6, k % 2)) for k in range(4)]
+    train(model, clips, validation=[], settings={"epochs": 1}, fine_tuned=True)
+    assert model.scale.ne(1.0).all()
+
+
 def test_without_validation_all_epochs_are_learnt_and_the_last_weights_stay() -> None:
     model = network()
     standing = train(model, validation=[], settings={"epochs": 3, "patience": 1})
