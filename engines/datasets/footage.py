@@ -128,6 +128,8 @@ def _picture(video: Path, capture: cv2.VideoCapture) -> npt.NDArray[np.uint8]:
 def _check_whole(video: Path, grabbed: int, announced: int) -> None:
     if not grabbed:
         raise UnreadableVideoError(f"{video}: it holds no picture that can be decoded: copy or convert the file again")
+    if grabbed == 1:
+        raise UnreadableVideoError(f"{video}: it is a single picture and no video: give a video, or leave it out")
     if video.suffix.lower() in _COUNTED and grabbed < _MISSING_FRAMES * announced:
         raise UnreadableVideoError(
             f"{video}: the file is cut off or damaged, {grabbed} of {announced} frames can be read: copy it again"

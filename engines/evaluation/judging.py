@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from engines.bundle import Bundle
 from engines.datasets.labelled import Dataset, Skipped
@@ -45,6 +47,14 @@ class Order:
     seed: int = 0
     threads: int | None = None
     command: str = ""
+
+
+SLOW = 0.75
+"""A video whose sampled rate is below this share of the model's gets a note."""
+
+
+def _rate_hz(times_s: NDArray[np.float64]) -> float:
+    return (len(times_s) - 1) / float(times_s[-1] - times_s[0]) if len(times_s) > 1 else math.inf
 
 
 @dataclass(frozen=True)
@@ -247,6 +257,12 @@ class Judging:
         if set(self._manifest.events) == set(self._manifest.labels):
             notes.append(
                 "Every label has an event rule, so no time is quiet and no alarm can be false: train with a background."
+            )
+        slow = [each.name for each in self._watched if _rate_hz(each.times_s) < SLOW * self._manifest.input.fps]
+        if slow:
+            notes.append(
+                f"{len(slow)} of {len(self._watched)} videos have fewer frames a second than the model was trained at "
+                f"({self._manifest.input.fps:g}), {slow[0]} for one: it sees larger changes from frame to frame there."
             )
         if self._manifest.further and not any(each.video.inputs for each in self._watched):
             names = ", ".join(each.name for each in self._manifest.further)

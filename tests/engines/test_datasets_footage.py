@@ -73,6 +73,7 @@ BAD = {
     "zero bytes": (lambda folder: (folder / "zero.mp4", (folder / "zero.mp4").touch())[0], "empty"),
     "text": (lambda folder: (folder / "t.mp4", (folder / "t.mp4").write_text("hello " * 99))[0], "not a video"),
     "audio only": (lambda folder: write_audio(folder / "sound.mp4"), "not a video"),
+    "one picture": (lambda folder: write_video(folder / "one.mp4", 1), "single picture and no video"),
     "truncated": (lambda folder: write_truncated(folder / "cut.mp4"), r"cut off or damaged, \d+ of 60 frames"),
 }
 

@@ -92,6 +92,14 @@ def test_what_is_reported_is_what_is_there(clips_judged: tuple[Evaluation, Mater
     assert msgspec.json.decode(msgspec.json.encode(found), type=Evaluation) == found
 
 
+def test_videos_slower_than_the_model_get_a_note(bundle: Bundle, folder: Path) -> None:
+    faster = msgspec.structs.replace(bundle.manifest, input=msgspec.structs.replace(bundle.manifest.input, fps=40.0))
+    found, _ = judge(Bundle(bundle.folder, faster, bundle.sha), folder / "clips.csv", split="b")
+    assert any("6 of 6 videos have fewer frames a second" in note and "(40)" in note for note in found.notes)
+    found, _ = judge(bundle, folder / "clips.csv", split="b")
+    assert not any("fewer frames" in note for note in found.notes)
+
+
 def test_baselines_come_from_the_other_split(clips_judged: tuple[Evaluation, Material]) -> None:
     found, _ = clips_judged
     assert set(found.baselines) == {"single frame", "mean over frames", "mean + |difference|"}
