@@ -6,8 +6,7 @@ import os
 import re
 import signal
 import sys
-import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from enum import Enum
 from typing import TYPE_CHECKING, Annotated
@@ -75,7 +74,7 @@ def fakecam(
     several = open_media(source, cameras, size=_shape(size), frame_rate=fps, bitrate=rate, loop=loop)
     media = dict(zip(_paths(path, cameras), several, strict=True))
     with (
-        _stop_signals() as stopped,
+        _stop_signals() as wait,
         FakeCameraServer(media, host=host, port=port, start=start.value, guard=guard) as server,
     ):
         if json:
@@ -83,7 +82,7 @@ def fakecam(
         else:
             typer.echo(_explanation(server, media, user, password_env))
         sys.stdout.flush()
-        stopped.wait(duration)
+        wait(duration)
 
 
 def _guard(user: str | None, password_env: str | None, auth: Authentication) -> Guard | None:
@@ -141,13 +140,15 @@ def _explanation(server: FakeCameraServer, media: dict[str, Media], user: str | 
 
 
 @contextmanager
-def _stop_signals() -> Iterator[threading.Event]:
-    """An event that Ctrl-C and SIGTERM set, in place of what they do otherwise."""
-    stopped = threading.Event()
+def _stop_signals() -> Iterator[Callable[[float | None], object]]:
+    """A function that waits for Ctrl-C or SIGTERM, for so many seconds at most.
+
+    The signals stay blocked, also in the threads that start meanwhile, until somebody waits for them: one that a
+    handler takes just before the main thread goes to sleep would wake nobody.
+    """
     numbers = (signal.SIGINT, signal.SIGTERM)
-    before = [signal.signal(number, lambda *_: stopped.set()) for number in numbers]
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, numbers)
     try:
-        yield stopped
+        yield lambda s: signal.sigwait(numbers) if s is None else signal.sigtimedwait(numbers, s)
     finally:
-        for number, handler in zip(numbers, before, strict=True):
-            signal.signal(number, handler)
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
