@@ -66,10 +66,13 @@ class Continuity(_Section):
     reconnect: Action = Field("keep", description="The camera was connected again; the gap counts beside it.")
     seek: Action = Field("reset", description="The stream's clock jumped.")
     resolution_change: Action = Field("reset", description="The picture size changed.")
-    frozen: Action = Field("keep", description="The picture stands still (not detected yet).")
-    scene_cut: Action = Field("keep", description="The picture changed all at once (not detected yet).")
-    model_change: Action = Field("reset", description="Another model took over (not detected yet).")
-    operator: Action = Field("reset", description="Somebody asked for it (no command for it yet).")
+    frozen: Action = Field("keep", description="The picture has stood still for frozen_after_s.")
+    scene_cut: Action = Field("keep", description="The picture changed all at once.")
+    model_change: Action = Field("reset", description="Another model took over, at a reload.")
+    operator: Action = Field("reset", description="Somebody asked for it: vidpipe reset CAMERA.")
+    frozen_after_s: float = Field(
+        8.0, ge=1, le=3600, description="A picture that has not changed for so long is frozen."
+    )
 
     def action(self, cause: str) -> Action:
         """What the policy says to one cause."""
@@ -101,6 +104,13 @@ class InputSource(_Section):
         return self
 
 
+class Tls(_Section):
+    """How the certificate of an rtsps:// camera is checked."""
+
+    verify: bool = Field(default=True, description="Refuse a certificate that no trusted authority has signed.")
+    ca_file: str | None = Field(None, description="PEM file of the authorities to trust; else the system's.")
+
+
 class Camera(_Section):
     """One camera: where its frames come from, and which model looks at them."""
 
@@ -108,6 +118,8 @@ class Camera(_Section):
     model: str = Field("scene", min_length=1, description="A bundle's name, or the path of its folder.")
     fps: float | None = Field(None, gt=0, le=240, description="Samples a second, where fewer than the model's rate do.")
     crop: Crop | None = None
+    capture: Literal["opencv", "pyav"] = Field("opencv", description="What reads the source; pyav sees more damage.")
+    tls: Tls = Tls()
     enabled: bool = True
     transport: Literal["tcp", "udp"] = Field("tcp", description="How RTSP carries the pictures.")
     open_timeout_s: float = Field(5.0, ge=0.1, le=60)
@@ -116,11 +128,25 @@ class Camera(_Section):
     inputs: dict[InputName, InputSource] = Field({}, description="What the model reads beside the video, by its names.")
 
 
+class Journal(_Section):
+    """What is kept of the published messages, for subscribers that missed some."""
+
+    max_age_s: float = Field(3600.0, ge=1, description="Older messages are forgotten.")
+    max_mb: float = Field(256.0, ge=1, description="The journal's file grows to about this many megabytes.")
+
+
 class Publish(_Section):
     """Where predictions are published."""
 
     bind: str = Field("tcp://127.0.0.1:5555", pattern=r"^(tcp|ipc)://.+", description="A ZeroMQ address to bind.")
     format: Literal["msgpack", "json"] = "msgpack"
+    replay: str | None = Field(
+        None,
+        pattern=r"^((tcp|ipc)://.+|off)$",
+        description="Where missed messages can be asked for; else the port after bind's. off: nowhere.",
+    )
+    journal: Journal = Journal()
+    keys: str | None = Field(None, description="Folder of the keys (vidpipe keys new); without one, loopback only.")
 
     @field_validator("bind")
     @classmethod
@@ -141,9 +167,39 @@ class Inference(_Section):
     max_batch: int = Field(8, ge=1, le=256)
 
 
+class State(_Section):
+    """What outlives the process: checkpoints of the cameras' memory, and the journal."""
+
+    folder: str | None = Field(
+        None, description="Where it lies; else a folder of the user's, named after publish.bind."
+    )
+    checkpoint_s: float = Field(1.0, ge=0.1, le=3600, description="Seconds between two checkpoints.")
+
+
+class Metrics(_Section):
+    """The HTTP endpoint with /metrics for Prometheus, /healthz and /readyz."""
+
+    bind: str | None = Field(
+        None,
+        pattern=r"^(\[[0-9A-Fa-f:]+\]|[^:\s/]+):\d{1,5}$|^off$",
+        description="host:port; by default 127.0.0.1:9108, where it is free. off: none.",
+    )
+
+
+class Log(_Section):
+    """What is written to stderr."""
+
+    format: Literal["text", "json"] = "text"
+    level: Literal["debug", "info", "warning", "error"] = "warning"
+
+
 class Config(_Section):
     """A whole configuration file."""
 
     cameras: dict[CameraName, Camera] = Field(min_length=1)
     publish: Publish = Publish()
     inference: Inference = Inference()
+    state: State = State()
+    metrics: Metrics = Metrics()
+    log: Log = Log()
+    reload_on_change: bool = Field(default=True, description="Take over this file's changes while running.")

@@ -115,13 +115,23 @@ class InputCounts(msgspec.Struct, frozen=True):
 
 
 class Status(Envelope, frozen=True, kw_only=True, tag_field="schema", tag="vidpipe.status/1"):
-    """The camera's heartbeat, each second and at each change: its state, and the last `seq` of every kind."""
+    """The camera's heartbeat, each second and at each change: its state, and the last `seq` of every kind.
+
+    `resets` counts resets of the memory by cause and `reconnects` ends of a connection by reason; `frame_age_s` is the
+    age of the newest frame (below 0 before the first), `alarms` names what is wrong with vidpipe itself (such as a full
+    disk), and `replay` is where missed messages can be asked for, with the host left out where it is the publisher's.
+    """
 
     state: str
     detail: str = ""
     last_seq: dict[str, int] = {}
     counts: Counts = Counts()
     inputs: dict[str, InputCounts] = {}
+    resets: dict[str, int] = {}
+    reconnects: dict[str, int] = {}
+    frame_age_s: float = -1.0
+    alarms: tuple[str, ...] = ()
+    replay: str = ""
 
 
 Message = Prediction | Event | Status

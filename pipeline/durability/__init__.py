@@ -1,0 +1,1 @@
+"""What outlives a vidpipe process: its folder, and checkpoints of the cameras' memory."""
