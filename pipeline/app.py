@@ -146,6 +146,9 @@ def capture_plan(name: str, camera: Camera, bundle: Bundle) -> CapturePlan:
         rate_hz=camera.fps or seen.fps,
         crop=crop,
         transport=camera.transport,
+        capture=camera.capture,
+        tls_verify=camera.tls.verify,
+        ca_file=camera.tls.ca_file,
         open_timeout_s=camera.open_timeout_s,
         stall_s=camera.stall_s,
     )

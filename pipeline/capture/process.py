@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from pipeline.capture.decoder_log import LOG_LEVEL
 from pipeline.capture.protocol import CREDIT, Ended, decode_notice, encode
 from pipeline.redaction import redact
 
@@ -31,7 +30,7 @@ _LAST_WORDS_BYTES = 4096
 class CaptureProcess:
     """One running capture process. The order travels over a socket, so no address shows in the process list."""
 
-    def __init__(self, order: Order, ring_fd: int, wake_fd: int, transport: str) -> None:
+    def __init__(self, order: Order, ring_fd: int, wake_fd: int) -> None:
         ours, theirs = socket.socketpair()
         self._log_fd, log_out = os.pipe()
         os.set_blocking(log_out, False)
@@ -42,7 +41,7 @@ class CaptureProcess:
                 stdout=log_out,
                 stderr=log_out,
                 pass_fds=(theirs.fileno(), ring_fd, wake_fd, self._log_fd),
-                env=_environment(transport),
+                env=_environment(),
                 start_new_session=True,
             )
         except OSError:
@@ -113,14 +112,11 @@ class CaptureProcess:
         return redact(lines[-1].strip()) if lines else ""
 
 
-def _environment(transport: str) -> dict[str, str]:
-    # FFmpeg's options are global to a process and read at each open: one process per camera makes them the camera's own
+def _environment() -> dict[str, str]:
     paths = [str(_ROOT), os.environ.get("PYTHONPATH", "")]
     return {
         **os.environ,
         "PYTHONPATH": os.pathsep.join(path for path in paths if path),
-        "OPENCV_FFMPEG_CAPTURE_OPTIONS": f"rtsp_transport;{transport}",
-        "OPENCV_FFMPEG_LOGLEVEL": LOG_LEVEL,
         "OPENBLAS_NUM_THREADS": "1",
         "OMP_NUM_THREADS": "1",
     }

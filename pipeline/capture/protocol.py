@@ -27,6 +27,10 @@ class Order(msgspec.Struct, frozen=True):
     open_timeout_ms: int
     read_timeout_ms: int
     patient: bool = False  # frames wait for a moment when nobody reads, and have times of their own: RTSP over TCP
+    capture: Literal["opencv", "pyav"] = "opencv"
+    transport: Literal["tcp", "udp"] = "tcp"
+    tls_verify: bool = True
+    ca_file: str | None = None  # certificates to trust instead of the system's
     crop: tuple[float, float, float, float] | None = None  # x, y, width, height as fractions of the picture
     resume_media_ns: int | None = None  # the camera's media clock at `resume_monotonic_ns`
     resume_monotonic_ns: int = 0

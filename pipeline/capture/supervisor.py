@@ -6,7 +6,7 @@ import random
 import time
 from dataclasses import dataclass
 from enum import Enum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from pipeline.capture.backoff import Backoff
 from pipeline.capture.process import CaptureProcess
@@ -47,7 +47,10 @@ class CapturePlan:
     width: int
     rate_hz: float
     crop: tuple[float, float, float, float] | None = None
-    transport: str = "tcp"
+    transport: Literal["tcp", "udp"] = "tcp"
+    capture: Literal["opencv", "pyav"] = "opencv"
+    tls_verify: bool = True
+    ca_file: str | None = None
     open_timeout_s: float = 5.0
     stall_s: float = 2.0
     slots: int = 16
@@ -146,6 +149,10 @@ class CameraSupervisor:
             open_timeout_ms=round(plan.open_timeout_s * 1e3),
             read_timeout_ms=round(plan.stall_s * 1e3),
             patient=_is_patient(plan),
+            capture=plan.capture,
+            transport=plan.transport,
+            tls_verify=plan.tls_verify,
+            ca_file=plan.ca_file,
             crop=plan.crop,
             resume_media_ns=last[0] if last else None,
             resume_monotonic_ns=last[1] if last else 0,
@@ -155,7 +162,7 @@ class CameraSupervisor:
         self._running_since_s = now_s
         self._seen = (self.ring.counts().grabbed, now_s)
         try:
-            self.process = CaptureProcess(order, self.ring.fd, self._wake_fd, plan.transport)
+            self.process = CaptureProcess(order, self.ring.fd, self._wake_fd)
         except OSError as error:
             self._ended(Ended("lost", f"the capture process could not be started: {error.strerror}"), now_s)
             return

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NoReturn
 from engines.errors import SourceError
 from engines.media_clock import MediaClock, Tick
 from engines.shrink import cropped, shrink
-from pipeline.capture.decoder_log import NO_NEWS, DecoderLog, write_through
+from pipeline.capture.decoder_log import NO_NEWS, write_through
 from pipeline.capture.frames import FrameSource, open_source
 from pipeline.capture.protocol import Ended, Opened, Resized, Running, decode_order, encode, pack_token
 from pipeline.capture.rest import Rest
@@ -69,7 +69,6 @@ class Capture:
         self._link = link
         self._live = order.kind != "file"  # known better once it is open
         self._ring = RollingBuffer(order.ring_fd, order.slots, order.height, order.width)
-        self._log = DecoderLog(order.log_fd)
         self._flags = _CONNECTED
         self._dropped = 0
         self._told = False
@@ -97,7 +96,7 @@ class Capture:
         self._tell(Opened(source.width, source.height, source.fps, waits=not self._live))
         if self._order.last_size not in (None, (source.width, source.height)):
             self._flags |= FrameFlag.RESIZED
-        self._size = self._log.read().size
+        self._size = source.news().size
         clock, sampler = self._clock(source), Sampler(self._order.rate_hz, thin=self._live)
         rest = Rest() if self._live and self._order.patient else None
         self._good_ns, stall_ns = time.monotonic_ns(), self._stall_ns()
@@ -108,7 +107,7 @@ class Capture:
             if arrival_ns - before_ns >= stall_ns:
                 # OpenCV hands out old frames after a stall and is dead from then on
                 return Ended("lost", f"no frame for {self._order.read_timeout_ms / 1e3:.1f} s")
-            self._heed_decoder()
+            self._heed_decoder(source)
             if ok:
                 self._good_ns = arrival_ns
                 tick = clock.tick(source.position_ms(), arrival_ns)
@@ -135,8 +134,8 @@ class Capture:
         period_ns = round(1e9 / source.fps) if 1 <= source.fps <= 240 else None
         return MediaClock(live=self._live, start_ns=start_ns, period_ns=period_ns)
 
-    def _heed_decoder(self) -> None:
-        news = self._log.read()
+    def _heed_decoder(self, source: FrameSource) -> None:
+        news = source.news()
         if news is NO_NEWS:
             return
         if news.errors:

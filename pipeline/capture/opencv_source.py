@@ -1,0 +1,69 @@
+"""Frames by OpenCV: cameras, streams and files through its FFmpeg, devices through V4L2."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from engines.errors import SourceError
+from pipeline.capture.decoder_log import LOG_LEVEL, DecoderLog, DecoderNews
+
+if TYPE_CHECKING:
+    from pipeline.capture.protocol import Order
+    from pipeline.capture.ring import Picture
+
+
+class OpenCvSource:
+    """cv2.VideoCapture over FFmpeg (or V4L2 for a device), with both timeouts set and one decoder thread."""
+
+    def __init__(self, order: Order) -> None:
+        import cv2  # noqa: PLC0415 - a scene needs no decoder
+
+        cv2.setNumThreads(1)
+        _set_options(order)
+        self._log = DecoderLog(order.log_fd)
+        self._cv2 = cv2
+        if order.kind == "device":
+            self._capture = cv2.VideoCapture(int(order.address), cv2.CAP_V4L2)
+        else:
+            options = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, order.open_timeout_ms]
+            options += [cv2.CAP_PROP_READ_TIMEOUT_MSEC, order.read_timeout_ms, cv2.CAP_PROP_N_THREADS, 1]
+            self._capture = cv2.VideoCapture(order.address, cv2.CAP_FFMPEG, options)
+        if not self._capture.isOpened():
+            raise SourceError("it does not open as video")
+        self.width = int(self._capture.get(cv2.CAP_PROP_FRAME_WIDTH))
+        self.height = int(self._capture.get(cv2.CAP_PROP_FRAME_HEIGHT))
+        self.fps = float(self._capture.get(cv2.CAP_PROP_FPS))
+        self.frame_count = int(self._capture.get(cv2.CAP_PROP_FRAME_COUNT))
+        self._picture: Any = None
+
+    def grab(self) -> bool:
+        """Demux and decode the next frame without converting it."""
+        return self._capture.grab()
+
+    def position_ms(self) -> float:
+        """CAP_PROP_POS_MSEC of the grabbed frame."""
+        return self._capture.get(self._cv2.CAP_PROP_POS_MSEC)
+
+    def retrieve(self) -> Picture:
+        """Convert the grabbed frame to BGR, into the same memory each time while the size stays."""
+        ok, self._picture = self._capture.retrieve(self._picture)
+        if not ok:
+            raise SourceError("a frame could not be decoded")
+        return np.asarray(self._picture, np.uint8)
+
+    def news(self) -> DecoderNews:
+        """What FFmpeg wrote into its log."""
+        return self._log.read()
+
+    def release(self) -> None:
+        """Close the stream; an RTSP camera is told."""
+        self._capture.release()
+
+
+def _set_options(order: Order) -> None:
+    # global to a process and read at each open: one process per camera makes them the camera's own
+    os.environ["OPENCV_FFMPEG_CAPTURE_OPTIONS"] = f"rtsp_transport;{order.transport}"
+    os.environ["OPENCV_FFMPEG_LOGLEVEL"] = LOG_LEVEL
