@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Literal, TypeVar
 
 import msgspec
@@ -20,17 +21,29 @@ _HIGH_WATER_MARK = 1000
 _LINGER_MS = 500
 
 M = TypeVar("M", bound=Message)
+# camera, kind, epoch, seq, published_at in ns, body
+Sink = Callable[[str, str, int, int, int, bytes], None]
 
 
 class Publisher:
     """Binds one address and sends `[topic][body]`. Used from one thread.
+
+    `sink` is handed each message just before it is sent, so that whoever hears of it can ask for it; `replay` is what the
+    status messages say of where that is.
 
     Raises:
         StreamError: the address is taken, cannot be bound, or is open to others without `insecure`.
     """
 
     def __init__(
-        self, bind: str, *, epoch: int, wire: Literal["msgpack", "json"] = "msgpack", insecure: bool = False
+        self,
+        bind: str,
+        *,
+        epoch: int,
+        wire: Literal["msgpack", "json"] = "msgpack",
+        insecure: bool = False,
+        sink: Sink | None = None,
+        replay: str = "",
     ) -> None:
         if not is_local(bind) and not insecure:
             raise StreamError(
@@ -39,6 +52,8 @@ class Publisher:
             )
         self.epoch = epoch
         self._wire = wire
+        self._sink = sink
+        self._replay = replay
         self._sequence: defaultdict[tuple[str, str], int] = defaultdict(int)
         self._context: zmq.SyncContext = zmq.Context()
         self._socket: zmq.SyncSocket = self._context.socket(zmq.PUB)
@@ -67,13 +82,17 @@ class Publisher:
             published_at=time.time_ns(),
             **self._last_of_each(message),
         )
-        self._socket.send_multipart([topic(message.camera, kind), encode(sent, self._wire)], zmq.NOBLOCK)
+        body = encode(sent, self._wire)
+        if self._sink is not None:
+            self._sink(sent.camera, kind, sent.epoch, sent.seq, sent.published_at, body)
+        self._socket.send_multipart([topic(message.camera, kind), body], zmq.NOBLOCK)
         return sent
 
-    def _last_of_each(self, message: Message) -> dict[str, dict[str, int]]:
+    def _last_of_each(self, message: Message) -> dict[str, dict[str, int] | str]:
         if not isinstance(message, Status):
             return {}
-        return {"last_seq": {kind: self._sequence[message.camera, kind] for kind in ("clip", "event")}}
+        last = {kind: self._sequence[message.camera, kind] for kind in ("clip", "event")}
+        return {"last_seq": last, "replay": self._replay}
 
     def close(self) -> None:
         """Send what is queued (half a second at most) and let go of the address."""
