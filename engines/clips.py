@@ -9,14 +9,18 @@ from __future__ import annotations
 import math
 from collections import deque
 from dataclasses import dataclass
+from typing import Annotated
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from engines.errors import ModelError
 from engines.manifest import ClipRule
 
 Probabilities = npt.NDArray[np.float32]
 UNKNOWN = "unknown"
+_LITTLE = np.dtype("<f4")
 
 TOLERANCE_S = 5e-3
 """A frame a hair before a boundary (clocks round and jitter) still counts as on it."""
@@ -42,6 +46,22 @@ class Clip:
     first_media_s: float
     last_media_s: float
     probabilities: Probabilities  # [C] float32; aggregated over the clip's steps
+
+
+Seconds = Annotated[float, msgspec.Meta(ge=-1e12, le=1e12)]
+"""A time that was read back: finite, and of a size that arithmetic bears."""
+
+
+class ClipState(msgspec.Struct, frozen=True):
+    """Where a `ClipClock` stands: its origin (of clip 0), the clip that closes next, and the steps it still needs.
+
+    `probabilities` are those of the steps, float32 `[len(media_times_s), C]`, little-endian, C order.
+    """
+
+    origin_s: Seconds
+    next_index: Annotated[int, msgspec.Meta(ge=0, le=1 << 48)]
+    media_times_s: tuple[Seconds, ...]
+    probabilities: bytes
 
 
 def sampling_cell(media_time_s: float, rate_hz: float) -> int:
@@ -81,6 +101,30 @@ class ClipClock:
     def next_index(self) -> int:
         """The number of the clip that closes next."""
         return self._next
+
+    def remember(self) -> ClipState:
+        """All that decides about the clips to come."""
+        times_s = tuple(step.media_time_s for step in self._steps)
+        values = b"".join(step.probabilities.astype(_LITTLE).tobytes() for step in self._steps)
+        return ClipState(self._origin_s, self._next, times_s, values)
+
+    def recall(self, state: ClipState, labels: int) -> None:
+        """Go on where a clock of the same rule and rate stood, whose steps have `labels` probabilities.
+
+        Raises:
+            ModelError: the steps do not fit; nothing has changed then.
+        """
+        count = len(state.media_times_s)
+        if len(state.probabilities) != _LITTLE.itemsize * count * labels:
+            raise ModelError(
+                f"a saved clip has {count} steps in {len(state.probabilities)} bytes, the model has {labels} labels: "
+                "start without it"
+            )
+        values = np.frombuffer(state.probabilities, _LITTLE).astype(np.float32).reshape(count, labels)
+        if not np.isfinite(values).all():
+            raise ModelError("a saved clip has probabilities that are no numbers: start without it")
+        self._origin_s, self._next = state.origin_s, state.next_index
+        self._steps = deque(map(Step, state.media_times_s, values))
 
     def add(self, step: Step) -> list[Clip]:
         """Take the next step in order and return the clips that it closes, oldest first."""

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from typing import Literal
+from dataclasses import dataclass
+from typing import Annotated, Literal
 
+import msgspec
+from msgspec.structs import replace
+
+from engines.errors import ModelError
 from engines.manifest import EventRule
 
 Phase = Literal["begin", "update", "end"]
+Count = Annotated[int, msgspec.Meta(ge=0, le=1 << 48)]
 
 
 @dataclass(frozen=True)
@@ -23,15 +28,21 @@ class EventChange:
     peak: float
 
 
-@dataclass(frozen=True)
-class _Track:
+class Track(msgspec.Struct, frozen=True):
     """Where one label stands: `start_s` is None while its score is low; `number` is 0 until the event is announced."""
 
-    number: int = 0
+    number: Count = 0
     start_s: float | None = None
     end_s: float = 0.0
     peak: float = 0.0
     quiet_until_s: float = float("-inf")
+
+
+class EventState(msgspec.Struct, frozen=True):
+    """Where an `EventDetector` stands: how many events it has announced, and the track of each label with a rule."""
+
+    count: Count
+    tracks: dict[str, Track]
 
 
 class EventDetector:
@@ -43,8 +54,23 @@ class EventDetector:
 
     def __init__(self, rules: Mapping[str, EventRule], labels: tuple[str, ...]) -> None:
         self._rules = [(labels.index(label), label, rule) for label, rule in rules.items()]
-        self._tracks = {label: _Track() for label in rules}
+        self._tracks = {label: Track() for label in rules}
         self._count = 0
+
+    def remember(self) -> EventState:
+        """All that decides about the events to come, those that are open included."""
+        return EventState(self._count, dict(self._tracks))
+
+    def recall(self, state: EventState) -> None:
+        """Go on where a detector of the same rules stood.
+
+        Raises:
+            ModelError: it followed other labels; nothing has changed then.
+        """
+        if state.tracks.keys() != self._tracks.keys():
+            found, expected = ", ".join(state.tracks) or "none", ", ".join(self._tracks) or "none"
+            raise ModelError(f"saved events follow {found}, the model's rules follow {expected}: start without them")
+        self._count, self._tracks = state.count, dict(state.tracks)
 
     def add(self, time_s: float, scores: tuple[float, ...]) -> list[EventChange]:
         """Take the scores `[C]` of the clip that ends at media time `time_s`; the changes they cause, in rule order."""
@@ -59,7 +85,7 @@ class EventDetector:
         """End every announced event: the session is over."""
         open_labels = [label for label, track in self._tracks.items() if track.number]
         changes = [self._change(label, "end") for label in open_labels]
-        self._tracks = {label: _Track() for label in self._tracks}
+        self._tracks = {label: Track() for label in self._tracks}
         return changes
 
     def _follow(self, label: str, rule: EventRule, time_s: float, score: float) -> EventChange | None:
@@ -87,7 +113,7 @@ class EventDetector:
         announced = bool(self._tracks[label].number)
         self._tracks[label] = replace(self._tracks[label], end_s=time_s)
         change = self._change(label, "end") if announced else None
-        self._tracks[label] = _Track(quiet_until_s=time_s + rule.cool_down_s if announced else float("-inf"))
+        self._tracks[label] = Track(quiet_until_s=time_s + rule.cool_down_s if announced else float("-inf"))
         return change
 
     def _change(self, label: str, phase: Phase) -> EventChange:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from math import prod
 from typing import Protocol
 
@@ -155,18 +155,33 @@ class StatePool:
 
     def snapshot(self, row: int, *, age_steps: int, age_s: float) -> Snapshot:
         """Copy one row out, with its age in steps and in seconds of media time, which the caller counts."""
-        self._check_held(row)
-        tensors = {
-            name: SavedTensor(tensor.shape, tensor.astype(_LITTLE).tobytes())
-            for name, tensor in self._store.read(row).items()
+        return self.snapshots([row], [(age_steps, age_s)])[0]
+
+    def snapshots(self, rows: Sequence[int], ages: Sequence[tuple[int, float]]) -> list[Snapshot]:
+        """Copy rows out in one go, each with its age in steps and in seconds of media time."""
+        if not rows:
+            return []
+        for row in rows:
+            self._check_held(row)
+        copies = {
+            name: tensor.astype(_LITTLE, order="C", copy=False)
+            for name, tensor in self._store.gather(np.asarray(rows, np.int64)).items()
         }
-        return Snapshot(self._sha, age_steps, age_s, tensors)
+        return [
+            Snapshot(
+                self._sha,
+                age_steps,
+                age_s,
+                {name: SavedTensor(self._shapes[name], copy[index].tobytes()) for name, copy in copies.items()},
+            )
+            for index, (age_steps, age_s) in enumerate(ages)
+        ]
 
     def restore(self, row: int, snapshot: Snapshot) -> None:
         """Write a snapshot into a row; the row is unchanged where it is refused.
 
         Raises:
-            ModelError: the snapshot is of another model, or its tensors do not fit this one's.
+            ModelError: the snapshot is of another model, or its tensors do not fit this one's or are not finite.
         """
         self._check_held(row)
         if snapshot.model_sha != self._sha:
@@ -179,6 +194,9 @@ class StatePool:
             name: np.frombuffer(snapshot.tensors[name].data, _LITTLE).reshape(shape)
             for name, shape in self._shapes.items()
         }
+        for name, tensor in values.items():
+            if not np.isfinite(tensor).all():
+                raise ModelError(f"a saved state has values in {name} that are no numbers: start without it")
         self._store.write(row, values)
 
     def _check_tensors(self, snapshot: Snapshot) -> None:
