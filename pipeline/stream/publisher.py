@@ -28,8 +28,8 @@ Sink = Callable[[str, str, int, int, int, bytes], None]
 class Publisher:
     """Binds one address and sends `[topic][body]`. Used from one thread.
 
-    `sink` is handed each message just before it is sent, so that whoever hears of it can ask for it; `replay` is what the
-    status messages say of where that is.
+    `sink` is handed each message just before it is sent, so that whoever hears of it can ask for it; `replay` is what
+    the status messages say of where that is.
 
     Raises:
         StreamError: the address is taken, cannot be bound, or is open to others without `insecure`.
