@@ -72,6 +72,8 @@ def load_config(path: str | Path | None = None, environment: Mapping[str, str] |
         config = Config.model_validate(values)
     except ValidationError as error:
         problems = problems + explain(error, Config)
+    else:
+        config = config.knowing(expansion.secrets)
     if problems:
         text = "\n".join(f"  {problem}" for problem in problems)
         raise ConfigError(f"{file} is not valid:\n{redact(text, expansion.secrets)}")

@@ -10,6 +10,7 @@ from pydantic import (
     ConfigDict,
     Field,
     PlainSerializer,
+    PrivateAttr,
     StringConstraints,
     WithJsonSchema,
     field_validator,
@@ -17,6 +18,7 @@ from pydantic import (
 )
 
 from pipeline.config.source import ALLOWED, Source, parse_source
+from pipeline.redaction import NO_SECRETS, Secrets, credentials_of
 
 Action = Literal["keep", "reset", "hold"]
 _NAME_PATTERN = r"^[A-Za-z0-9_-]{1,64}$"
@@ -203,3 +205,16 @@ class Config(_Section):
     metrics: Metrics = Metrics()
     log: Log = Log()
     reload_on_change: bool = Field(default=True, description="Take over this file's changes while running.")
+    _from_environment: Secrets = PrivateAttr(default=NO_SECRETS)
+
+    def knowing(self, secrets: Secrets) -> Config:
+        """The same configuration, which also knows what of it came from the environment."""
+        known = self.model_copy()
+        known._from_environment = secrets
+        return known
+
+    @property
+    def secrets(self) -> Secrets:
+        """What no output may show: values from the environment, and the cameras' passwords."""
+        passwords = (credentials_of(camera.source.reveal()) for camera in self.cameras.values())
+        return Secrets((*self._from_environment.values, *(value for each in passwords for value in each.values)))

@@ -1,0 +1,137 @@
+"""The monitor: one object that the inference loop tells what happens, and that tells everybody else."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from http import HTTPStatus
+from typing import TYPE_CHECKING
+
+from prometheus_client import CONTENT_TYPE_LATEST
+
+from engines.errors import StreamError
+from pipeline.operations.endpoint import Endpoint, Page
+from pipeline.operations.metrics import Gauges, Metrics
+from pipeline.operations.narration import Narrator
+from pipeline.operations.notify import ServiceManager
+from pipeline.operations.pulse import Phase, Pulse, Verdict
+from pipeline.stream.messages import Message, Status
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+_log = logging.getLogger(__name__)
+DEFAULT_BIND = "127.0.0.1:9108"
+_LOOPBACK = ("127.", "localhost:", "[::1]:")
+
+
+class Monitor:
+    """Metrics, health, log lines and the service manager, fed from the loop's thread. A context manager.
+
+    Enter it before models are loaded, so that `/readyz` can say that they are not. `bind` is the configuration's
+    `metrics.bind`: None for the default address where that is free, `off` for no endpoint. `gauges` is asked at each
+    `beat`, in the caller's thread, and may be set later.
+
+    Raises:
+        StreamError: on entering, an address that was named is taken or is none.
+    """
+
+    def __init__(
+        self,
+        bind: str | None = None,
+        *,
+        gauges: Callable[[], Gauges] = Gauges,
+        manager: ServiceManager | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.gauges = gauges
+        self._bind = bind
+        self._metrics = Metrics(clock)
+        self._pulse = Pulse(clock)
+        self._narrator = Narrator()
+        self._manager = manager or ServiceManager()
+        self._endpoint: Endpoint | None = None
+
+    @property
+    def address(self) -> str | None:
+        """Where the endpoint listens, as `host:port`; None where there is none."""
+        return self._endpoint.address if self._endpoint else None
+
+    def observe(self, message: Message) -> None:
+        """Take a message as it was published."""
+        self._metrics.observe(message)
+        if isinstance(message, Status):
+            self._narrator.observe(message)
+
+    def beat(self) -> None:
+        """The loop went round; to be called about each second, and only by the loop itself."""
+        gauges = self.gauges()
+        self._pulse.beat()
+        self._metrics.beat(gauges)
+        self._narrator.alarms(gauges.alarms)
+        self._manager.alive()
+        self._manager.status(self._narrator.summary())
+
+    def ready(self) -> None:
+        """Models are loaded and the publisher is bound."""
+        self._pulse.become(Phase.READY)
+        self._manager.ready()
+
+    def reloading(self) -> None:
+        """A new configuration is being read; `reloaded` must follow."""
+        self._manager.reloading()
+
+    def reloaded(self, *, ok: bool) -> None:
+        """The new configuration was taken over, or refused and the old one kept."""
+        self._metrics.reloaded(ok=ok)
+        self._manager.ready()
+
+    def forget(self, camera: str) -> None:
+        """The camera is no longer run."""
+        self._metrics.forget(camera)
+        self._narrator.forget(camera)
+
+    def stopping(self) -> None:
+        """The end begins: not ready any more."""
+        if self._pulse.phase is not Phase.STOPPING:
+            self._pulse.become(Phase.STOPPING)
+            self._manager.stopping()
+
+    def __enter__(self) -> Monitor:
+        self._endpoint = self._open()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stopping()
+        if self._endpoint is not None:
+            self._endpoint.close()
+            self._endpoint = None
+
+    def _open(self) -> Endpoint | None:
+        if self._bind == "off":
+            return None
+        bind = self._bind or DEFAULT_BIND
+        try:
+            endpoint = Endpoint(
+                bind,
+                {
+                    "/metrics": lambda: Page(HTTPStatus.OK, self._metrics.page(), CONTENT_TYPE_LATEST),
+                    "/healthz": lambda: _page(self._pulse.alive()),
+                    "/readyz": lambda: _page(self._pulse.ready()),
+                },
+            )
+        except StreamError as error:
+            if self._bind is not None:
+                raise
+            _log.info("no metrics here: %s", error)
+            return None
+        if not bind.startswith(_LOOPBACK):
+            _log.warning("metrics.bind is %s: whoever reaches that address can read the metrics, without a key", bind)
+        return endpoint
+
+
+def _page(verdict: Verdict) -> Page:
+    return Page(HTTPStatus.OK if verdict.ok else HTTPStatus.SERVICE_UNAVAILABLE, f"{verdict.text}\n".encode())
