@@ -7,11 +7,11 @@ from collections.abc import Mapping
 
 import msgspec
 
-from pipeline.app import capture_plan, load_bundles
 from pipeline.capture.fleet import Fleet
 from pipeline.capture.supervisor import CameraState, CameraSupervisor
 from pipeline.config.schema import Camera
 from pipeline.inputs.plan import input_plans
+from pipeline.plan import capture_plan, load_bundles
 
 _SPARE_S = 10.0
 _GIVEN_UP = (CameraState.BACKOFF, CameraState.AUTH_FAILED, CameraState.FAILED)

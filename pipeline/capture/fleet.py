@@ -20,23 +20,62 @@ if TYPE_CHECKING:
 
 _PIPE_BYTES = 65536
 _WAKE = pack_token(NOBODY)
+_FOREIGN = object()
 _GRACE_S = 1.0  # for all processes together: one that hangs in C code does not hear the signal
 
 
 class Fleet:
     """The supervisors of all cameras behind one `wait`. A context manager: leaving it ends every capture process."""
 
-    def __init__(self, plans: Iterable[CapturePlan]) -> None:
+    def __init__(self, plans: Iterable[CapturePlan] = ()) -> None:
         self._selector = selectors.DefaultSelector()
         self._watched: dict[str, tuple[int, int]] = {}
         self._wake_in, self._wake_out = os.pipe()
-        self.cameras = {plan.name: CameraSupervisor(plan, self._wake_out, k) for k, plan in enumerate(plans)}
-        self._by_token = list(self.cameras.values())
-        self.arrived: list[CameraSupervisor] = []  # since the last `wait`, in order; one entry a frame
         os.set_blocking(self._wake_in, False)
         os.set_blocking(self._wake_out, False)
         self._selector.register(self._wake_in, selectors.EVENT_READ, None)
+        self.cameras: dict[str, CameraSupervisor] = {}
+        self._by_token: dict[int, CameraSupervisor] = {}
+        self._last_token = -1
+        self._leaving: list[tuple[float, CameraSupervisor]] = []
+        self.arrived: list[CameraSupervisor] = []  # since the last `wait`, in order; one entry a frame
         self._next_tick_s = 0.0
+        for plan in plans:
+            self.add(plan)
+
+    def add(self, plan: CapturePlan, resume: tuple[int, int] | None = None) -> CameraSupervisor:
+        """Take in a camera; its capture process starts at the next `wait`. For `resume` see `CameraSupervisor`.
+
+        Raises:
+            ValueError: there is one of that name.
+        """
+        if plan.name in self.cameras:
+            raise ValueError(f"the fleet has a camera {plan.name} already: remove it first")
+        self._last_token = next(k for k in range(self._last_token + 1, 2 * NOBODY) if k % NOBODY not in self._by_token)
+        token = self._last_token = self._last_token % NOBODY
+        camera = self.cameras[plan.name] = self._by_token[token] = CameraSupervisor(plan, self._wake_out, token, resume)
+        self._next_tick_s = 0.0
+        return camera
+
+    def remove(self, name: str) -> None:
+        """Let a camera go without waiting for its capture process; frames in its ring are lost."""
+        camera = self.cameras.pop(name)
+        self._by_token = {token: each for token, each in self._by_token.items() if each is not camera}
+        if (before := self._watched.pop(name, None)) is not None:
+            self._selector.unregister(before[1])
+        camera.ask_to_leave()
+        self._leaving.append((time.monotonic() + _GRACE_S, camera))
+        self._next_tick_s = 0.0
+
+    def replace(self, plan: CapturePlan) -> CameraSupervisor:
+        """Read a camera in another way from now on; a live one's media clock goes on."""
+        resume = self.cameras[plan.name].ring.last_written()
+        self.remove(plan.name)
+        return self.add(plan, resume)
+
+    def watch(self, fd: int) -> None:
+        """End a `wait` also when this descriptor can be read; whoever it belongs to has to read it then."""
+        self._selector.register(fd, selectors.EVENT_READ, _FOREIGN)
 
     def wake(self) -> None:
         """End a `wait` at once; from any thread or signal handler."""
@@ -62,8 +101,8 @@ class Fleet:
         for key, _ in self._selector.select(limit_s):
             if key.data is None:
                 tokens = unpack_tokens(os.read(self._wake_in, _PIPE_BYTES))
-                self.arrived = [self._by_token[token] for token in tokens if token < len(self._by_token)]
-            else:
+                self.arrived = [self._by_token[token] for token in tokens if token in self._by_token]
+            elif key.data is not _FOREIGN:
                 self.cameras[key.data].listen(time.monotonic())
                 heard = True
         if heard:
@@ -75,9 +114,19 @@ class Fleet:
             return False
         for camera in self.cameras.values():
             camera.tick(now_s)
-        self._next_tick_s = min((c.next_tick_s() for c in self.cameras.values()), default=now_s + 1.0)
+        self._collect(now_s)
+        due_s = [c.next_tick_s() for c in self.cameras.values()] + [deadline_s for deadline_s, _ in self._leaving]
+        self._next_tick_s = min(due_s, default=now_s + 1.0)
         self._watch()
         return True
+
+    def _collect(self, now_s: float) -> None:
+        """Give back what cameras that were removed still hold, once their processes have had time to leave."""
+        for deadline_s, camera in self._leaving:
+            if now_s >= deadline_s:
+                camera.halt(0.0)
+                camera.ring.close()
+        self._leaving = [each for each in self._leaving if now_s < each[0]]
 
     def _watch(self) -> None:
         """Keep the selector's sockets those of the processes that live now (a number may be used again)."""
@@ -99,6 +148,7 @@ class Fleet:
         """End all processes together: each is asked first, then they are waited for. The rings stay readable."""
         for camera in self.cameras.values():
             camera.ask_to_leave()
+        self._collect(float("inf"))
         deadline_s = time.monotonic() + _GRACE_S
         for camera in self.cameras.values():
             camera.halt(max(0.0, deadline_s - time.monotonic()))

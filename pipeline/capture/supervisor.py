@@ -63,13 +63,15 @@ def _is_patient(plan: CapturePlan) -> bool:
 class CameraSupervisor:
     """Starts, watches and restarts the capture process of one camera. Never blocks; `tick` is its clock.
 
-    Each frame in the ring is told by `token` in the pipe `wake_fd`.
+    Each frame in the ring is told by `token` in the pipe `wake_fd`. `resume` is a media time and the monotonic time at
+    which it held (ns): from there a live camera's media clock goes on.
     """
 
-    def __init__(self, plan: CapturePlan, wake_fd: int, token: int = 0) -> None:
+    def __init__(self, plan: CapturePlan, wake_fd: int, token: int = 0, resume: tuple[int, int] | None = None) -> None:
         self.plan = plan
         self._wake_fd = wake_fd
         self._token = token
+        self._resume = resume
         self.ring = RollingBuffer.create(plan.slots, plan.height, plan.width)
         self.state = CameraState.CONNECTING
         self.detail = ""
@@ -134,7 +136,7 @@ class CameraSupervisor:
 
     def _start(self, now_s: float) -> None:
         plan = self.plan
-        last = self.ring.last_written() if plan.source.live else None
+        last = (self.ring.last_written() or self._resume) if plan.source.live else None
         order = Order(
             kind=plan.source.kind.value,
             address=plan.source.reveal(),

@@ -19,6 +19,7 @@ from pipeline.cli.export import export
 from pipeline.cli.fakecam import fakecam
 from pipeline.cli.init import init
 from pipeline.cli.models import models
+from pipeline.cli.reload import reload, reset
 from pipeline.cli.run import run
 from pipeline.cli.sweep import sweep
 from pipeline.cli.train import train
@@ -53,6 +54,8 @@ for _command in (
     run,
     watch,
     check,
+    reload,
+    reset,
     init,
     models,
     build,

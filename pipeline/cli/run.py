@@ -11,6 +11,7 @@ import typer
 if TYPE_CHECKING:
     from pipeline.app import CameraOutcome, Started
     from pipeline.cli.screen import Screen
+    from pipeline.config.schema import Camera, Config
 
 CONFIG_HELP = "Configuration file; else $VIDPIPE_CONFIG, vidpipe.yaml, configs/vidpipe.yaml, or the built-in one."
 
@@ -39,12 +40,18 @@ def run(
     from pipeline import app
     from pipeline.cli.log import log_to_stderr
     from pipeline.cli.screen import open_screen
-    from pipeline.config.load import load_config, select_cameras
+    from pipeline.config.load import find_config, load_config, select_cameras
 
     log_to_stderr()
     settings = load_config(config)
     chosen = select_cameras(settings, cameras or [])
-    options = app.RunOptions(duration_s=duration, backend=backend, insecure=insecure)
+    file = find_config(config)
+
+    def load() -> tuple[Config, dict[str, Camera]]:
+        anew = load_config(file)
+        return anew, select_cameras(anew, cameras or [])
+
+    options = app.RunOptions(duration, backend, insecure, load, file if settings.reload_on_change else None)
     with open_screen(json=json) as screen:
         outcomes = app.run(settings, chosen, options, screen.show, lambda started: _announce(screen, started))
     failures = [f"{o.name}: {o.detail}" for o in outcomes if o.state.value == "failed"]

@@ -21,6 +21,10 @@ class LastFeatures:
     def __init__(self) -> None:
         self._newest: dict[str, Features] = {}
 
+    def forget(self, camera: str) -> None:
+        """Let a camera go."""
+        self._newest.pop(camera, None)
+
     def complete(self, frames: Iterable[tuple[str, FrameHeader]], encoded: Features) -> Features:
         """The features of a batch in its order, `[N, *features]`; call it in the order of each camera's frames.
 

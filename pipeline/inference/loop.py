@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 
 from pipeline.capture.fleet import Fleet
 from pipeline.capture.supervisor import CameraState, CameraSupervisor
+from pipeline.inference.continuity import Cause
 from pipeline.inference.runner import ModelRunner
 from pipeline.inference.session import CameraMemory
 from pipeline.stream.messages import Counts, Message, Status
@@ -15,21 +17,30 @@ from pipeline.stream.publisher import Publisher
 _HEARTBEAT_S = 1.0
 
 
+@dataclass(frozen=True)
+class Chores:
+    """What else is done in the loop's thread: in each turn, which must cost next to nothing, and each second."""
+
+    turn: Callable[[], None] = lambda: None
+    second: Callable[[], None] = lambda: None
+
+
+@dataclass(frozen=True)
+class _Lane:
+    """One camera's way through the loop."""
+
+    camera: CameraSupervisor
+    runner: ModelRunner
+    memory: CameraMemory
+
+
 class InferenceLoop:
     """Moves frames to runners and messages to the publisher. `listener` sees each message as it was published."""
 
-    def __init__(
-        self,
-        fleet: Fleet,
-        runners: Mapping[str, ModelRunner],
-        memories: Mapping[str, CameraMemory],
-        publisher: Publisher,
-        listener: Callable[[Message], None],
-    ) -> None:
+    def __init__(self, fleet: Fleet, publisher: Publisher, listener: Callable[[Message], None]) -> None:
         self._fleet = fleet
-        self._runner_of = runners
-        self._runners: Sequence[ModelRunner] = list({id(r): r for r in runners.values()}.values())
-        self._memories = memories
+        self._lanes: dict[str, _Lane] = {}
+        self._runners: list[ModelRunner] = []
         self._publisher = publisher
         self._listener = listener
         self._shown: dict[str, tuple[CameraState, str]] = {}
@@ -38,19 +49,50 @@ class InferenceLoop:
         self._over = False
         self._heartbeat_s = 0.0
 
-    def run(self, stop: Callable[[], bool]) -> None:
+    def add(self, camera: CameraSupervisor, runner: ModelRunner, memory: CameraMemory) -> None:
+        """Take in a camera of the fleet, or give one that is known another runner or memory."""
+        name = camera.plan.name
+        self._lanes[name] = _Lane(camera, runner, memory)
+        self._runners = list({id(lane.runner): lane.runner for lane in self._lanes.values()}.values())
+        self._ended.discard(name)
+        self._over = False
+
+    def end(self, name: str, cause: Cause) -> None:
+        """End a camera's open events."""
+        self._send(self._lanes[name].memory.close(cause))
+
+    def remove(self, name: str) -> None:
+        """Let a camera go; its open events end here, and its last status says that it is stopped."""
+        lane = self._lanes.pop(name)
+        self._send(lane.memory.close())
+        self._send([self._status(lane, CameraState.STOPPED)])
+        self._runners = list({id(each.runner): each.runner for each in self._lanes.values()}.values())
+        self._shown.pop(name, None)
+        self._ending.discard(name)
+
+    def processed(self, name: str) -> int:
+        """How many of a camera's frames were stepped."""
+        return self._lanes[name].runner.processed[name]
+
+    def drain(self) -> None:
+        """Finish what is in flight, so that cameras and runners may change."""
+        for runner in self._runners:
+            self._send(runner.drain())
+
+    def run(self, stop: Callable[[], bool], chores: Chores = Chores()) -> None:
         """Work until `stop()` is true or no camera will ever give a frame again; then say goodbye to subscribers."""
         while not stop() and not self._finished():
             # a frame, an encoded batch, a camera's news or a signal ends the wait
             changed = self._fleet.wait(0.0 if self._must_ask() else self._rest_s())
             for camera in self._fleet.arrived:
-                self._runner_of[camera.plan.name].add([camera])
+                self._lanes[camera.plan.name].runner.add([camera])
             if changed or not self._rest_s():
-                self._report()
+                self._report(chores)
             self._move()
+            chores.turn()
         for runner in self._runners:
             self._send(runner.finish())
-        self._report()
+        self._report(chores)
 
     def _move(self) -> None:
         for runner in self._runners:
@@ -61,7 +103,7 @@ class InferenceLoop:
                 self._send(runner.collect(wait=not runner.wakes))
         for name in [name for name in self._ending if self._is_drained(name)]:
             self._ending.discard(name)
-            self._send(self._memories[name].close())
+            self._send(self._lanes[name].memory.close())
 
     def _must_ask(self) -> bool:
         return any(runner.in_flight and not runner.wakes for runner in self._runners)
@@ -72,22 +114,23 @@ class InferenceLoop:
 
     def farewell(self) -> None:
         """End open events and publish the last status of each camera; call once its capture has stopped."""
-        for name, memory in self._memories.items():
-            self._send(memory.close())
-            self._send([self._status(self._fleet.cameras[name])])
+        for lane in self._lanes.values():
+            self._send(lane.memory.close())
+            self._send([self._status(lane)])
 
     def _finished(self) -> bool:
-        return self._over and all(self._is_drained(name) for name in self._fleet.cameras)
+        return self._over and all(self._is_drained(name) for name in self._lanes)
 
     def _is_drained(self, name: str) -> bool:
         """All that the camera's capture process left was processed."""
-        return not self._fleet.cameras[name].ring.backlog and not self._runner_of[name].in_flight_of(name)
+        lane = self._lanes[name]
+        return not lane.camera.ring.backlog and not lane.runner.in_flight_of(name)
 
     def _send(self, messages: Iterable[Message]) -> None:
         for message in messages:
             self._listener(self._publisher.publish(message))
 
-    def _report(self) -> None:
+    def _report(self, chores: Chores) -> None:
         """A status of each camera every second, and of one at once when its state changes."""
         now_s = time.monotonic()
         due = now_s >= self._heartbeat_s
@@ -95,21 +138,23 @@ class InferenceLoop:
             self._heartbeat_s = now_s + _HEARTBEAT_S
             for runner in self._runners:
                 runner.look()
+            chores.second()
         self._over = self._fleet.over
-        for camera in self._fleet.cameras.values():
-            if camera.over and camera.plan.name not in self._ended:
+        for name, lane in self._lanes.items():
+            camera = lane.camera
+            if camera.over and name not in self._ended:
                 # a file's events end with its last frame, not with the whole run
-                self._ended.add(camera.plan.name)
-                self._ending.add(camera.plan.name)
+                self._ended.add(name)
+                self._ending.add(name)
             shown = (camera.state, camera.detail)
-            if due or self._shown.get(camera.plan.name) != shown:
-                self._shown[camera.plan.name] = shown
-                self._send([self._status(camera)])
+            if due or self._shown.get(name) != shown:
+                self._shown[name] = shown
+                self._send([self._status(lane)])
 
-    def _status(self, camera: CameraSupervisor) -> Status:
+    def _status(self, lane: _Lane, state: CameraState | None = None) -> Status:
+        camera, runner, memory = lane.camera, lane.runner, lane.memory
         name = camera.plan.name
         counts = camera.ring.counts()
-        runner, memory = self._runner_of[name], self._memories[name]
         last = camera.ring.last_written()
         return Status(
             camera=name,
@@ -117,8 +162,8 @@ class InferenceLoop:
             seq=0,
             session=memory.session,
             media_time=round(last[0] / 1e9, 6) if last else 0.0,
-            state=camera.state.value,
-            detail=camera.detail,
+            state=(state or camera.state).value,
+            detail="" if state else camera.detail,
             counts=Counts(
                 grabbed=counts.grabbed,
                 due=counts.due,

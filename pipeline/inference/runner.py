@@ -12,11 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engines.encoder import Encoder
+from engines.errors import ModelError
+from engines.snapshot import Snapshot
 from engines.temporal import Temporal
 from pipeline.capture.ring import FrameFlag, FrameHeader, Picture
 from pipeline.capture.supervisor import CameraSupervisor
 from pipeline.inference.batch_size import best_batch
-from pipeline.inference.batcher import any_live, make_batcher
+from pipeline.inference.batcher import Batcher, any_live, make_batcher
 from pipeline.inference.last_features import LastFeatures
 from pipeline.inference.session import CameraMemory, StepInput
 from pipeline.inputs.packing import InputPacker
@@ -59,18 +61,70 @@ class ModelRunner:
         self._encoder = encoder
         self._temporal = temporal
         self._memories = memories
-        self._inputs = inputs
-        self._rows = {camera.plan.name: temporal.pool.acquire(camera.plan.name) for camera in cameras}
-        most = best_batch(encoder) if any_live(cameras) else encoder.max_batch
-        self._batcher = make_batcher(cameras, lambda count: encoder.fit(min(count, most)))
+        self.inputs = inputs
+        self._cameras: dict[str, CameraSupervisor] = {}
+        self._rows: dict[str, int] = {}
+        self._encoded: set[str] = set()  # cameras that have a frame which a repeated one may take its features from
+        self._most: int | None = None
+        self.processed: dict[str, int] = {}
+        for camera in cameras:
+            self._seat(camera)
+        self._batcher = self._make_batcher()
         self._free = deque(range(encoder.requests))
         self._flights: deque[_Flight] = deque()
         self._ended: set[int] = set()  # requests that the back end called finished, from a thread of its own
         self._last = LastFeatures()
         self._wake = wake
         self.wakes = encoder.listen(self._finished)
-        self.processed = dict.fromkeys(self._rows, 0)
         self._stopping = False
+
+    def enlist(self, camera: CameraSupervisor, snapshot: Snapshot | None = None, processed: int = 0) -> None:
+        """Take in a camera, with what it remembers and how many of its frames were processed; only after `drain`.
+
+        Raises:
+            ModelError: no row is free, or the snapshot is not of this model; the camera is not taken in then.
+        """
+        row = self._seat(camera)
+        try:
+            if snapshot is not None:
+                self._temporal.pool.restore(row, snapshot)
+        except ModelError:
+            self.dismiss(camera.plan.name)
+            raise
+        self.processed[camera.plan.name] = processed
+        self._batcher = self._make_batcher()
+
+    def dismiss(self, name: str) -> Snapshot:
+        """Let a camera go and give what its row remembers; only after `drain`."""
+        del self._cameras[name], self.processed[name]
+        self._last.forget(name)
+        self._encoded.discard(name)
+        row = self._rows.pop(name)
+        snapshot = self._temporal.pool.snapshot(row, age_steps=0, age_s=0.0)
+        self._temporal.pool.release(row)
+        self._batcher = self._make_batcher()
+        return snapshot
+
+    def drain(self) -> Iterator[Prediction | Event]:
+        """Fetch and step what is in flight; what waits in the rings goes on waiting."""
+        yield from self.finish()
+        self._stopping = False
+
+    def _seat(self, camera: CameraSupervisor) -> int:
+        name = camera.plan.name
+        row = self._rows[name] = self._temporal.pool.acquire(name)
+        self._cameras[name] = camera
+        self.processed[name] = 0
+        return row
+
+    def _make_batcher(self) -> Batcher:
+        cameras, encoder = list(self._cameras.values()), self._encoder
+        if self._most is None and any_live(cameras):
+            self._most = best_batch(encoder)
+        most = self._most or encoder.max_batch
+        batcher = make_batcher(cameras, lambda count: encoder.fit(min(count, most)))
+        batcher.look()
+        return batcher
 
     def _finished(self, request: int) -> None:
         self._ended.add(request)
@@ -92,12 +146,12 @@ class ModelRunner:
     def look(self) -> None:
         """Look for frames that nobody told of, and for what came beside them."""
         self._batcher.look()
-        if self._inputs is not None:
-            self._inputs.read()
+        if self.inputs is not None:
+            self.inputs.read()
 
     def inputs_of(self, camera: str) -> dict[str, InputCounts]:
         """What came of the further inputs of one camera."""
-        return self._inputs.counts(camera) if self._inputs is not None else {}
+        return self.inputs.counts(camera) if self.inputs is not None else {}
 
     def submit(self) -> None:
         """Start what is ready as long as a request is free."""
@@ -123,11 +177,12 @@ class ModelRunner:
         """Take the camera's oldest frame, and its picture where that is to be encoded."""
         header = camera.ring.peek()
         assert header is not None, "the batcher chose a camera without a frame"
-        if self._encoder.lends_features and header.repeats:
+        if header.repeats and (self._encoder.lends_features or camera.plan.name not in self._encoded):
             header = header._replace(flags=header.flags & ~FrameFlag.REPEATS)
         if header.repeats:
             camera.ring.skip()
         else:
+            self._encoded.add(camera.plan.name)
             camera.ring.take(next(pictures))
         camera.free_slot()
         return header
@@ -192,7 +247,7 @@ class ModelRunner:
         features = flight.features
         if not self._encoder.lends_features:
             features = self._last.complete(frames, features)
-        return self._inputs.pack(frames, features) if self._inputs is not None else (features, [()] * len(frames))
+        return self.inputs.pack(frames, features) if self.inputs is not None else (features, [()] * len(frames))
 
 
 def _stages(header: FrameHeader, flight: _Flight, stepped_ns: int) -> dict[str, int]:

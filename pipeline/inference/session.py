@@ -48,11 +48,12 @@ class CameraMemory:
         self.camera = camera
         self.resets = 0
         self._manifest = manifest
-        self._model = model
+        self.model = model
         self._rate_hz = rate_hz
-        self._policy = policy
+        self.policy = policy
         self._last_s: float | None = None
         self._broken = False
+        self._asked: list[Cause] = []
         self._recent: deque[_Taken] = deque()
         self._clock = self._new_clock(0.0)
         self._begin(0.0, Cause.START)
@@ -62,17 +63,22 @@ class CameraMemory:
         """The running session's id; empty before the first frame."""
         return self._session if self._last_s is not None else ""
 
+    def interrupt(self, cause: Cause) -> None:
+        """Something from outside interrupts the session: the policy is applied with the next frame."""
+        self._asked.append(cause)
+
     def advance(self, header: FrameHeader) -> tuple[StepInput, list[Event]]:
         """Place the next frame: apply the continuity policy. Events of a session that ends here come along."""
         now_s = header.media_ns / 1e9
         nominal_s = 1 / self._rate_hz
+        asked, self._asked = self._asked, []
         if self._last_s is None:
-            self._begin(self._grid(now_s), Cause.START)
+            self._begin(self._grid(now_s), asked[0] if asked else Cause.START)
             self._last_s = now_s
             return StepInput(nominal_s, keep=False), []
         gap_s = now_s - self._last_s
-        causes = interruptions(header.flags, gap_s, self._policy.max_gap_s)
-        action, cause = judge(causes, self._policy)
+        causes = asked + interruptions(header.flags, gap_s, self.policy.max_gap_s)
+        action, cause = judge(causes, self.policy)
         if self._broken or gap_s < 0:
             action, cause = "reset", Cause.NON_FINITE if self._broken else Cause.SEEK
         self._last_s = now_s
@@ -169,7 +175,7 @@ class CameraMemory:
                 coverage=round(clip.coverage, _DIGITS),
                 fps_effective=round(clip.frames / rule.length_s, 3),
             ),
-            model=self._model,
+            model=self.model,
             state=self._state(),
             label=decide(clip, self._manifest.labels, rule.min_coverage),
             scores=dict(zip(self._manifest.labels, scores, strict=True)),

@@ -1,0 +1,234 @@
+"""The cameras that run, with their models, memories and inputs; all but `prepare` belongs to the loop's thread."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from engines.errors import StreamError
+from pipeline.capture.fleet import Fleet
+from pipeline.inference.continuity import Cause
+from pipeline.inference.loop import InferenceLoop
+from pipeline.inference.models import OpenModel, open_model
+from pipeline.inference.runner import ModelRunner
+from pipeline.inference.session import CameraMemory
+from pipeline.inputs.packing import InputPacker
+from pipeline.inputs.plan import input_plans, unconfigured
+from pipeline.inputs.receiver import InputReceiver
+from pipeline.plan import capture_plan, load_bundles
+
+if TYPE_CHECKING:
+    from engines.bundle import Bundle
+    from engines.snapshot import Snapshot
+    from pipeline.capture.supervisor import CameraSupervisor, CapturePlan
+    from pipeline.config.schema import Camera, Inference
+    from pipeline.inputs.receiver import InputPlan
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """All that a set of cameras needs and that takes time: checked, loaded and compiled."""
+
+    cameras: Mapping[str, Camera]
+    bundles: Mapping[str, Bundle]
+    plans: Mapping[str, CapturePlan]
+    inputs: list[InputPlan]
+    opened: Mapping[str, OpenModel]  # models that are not open yet, or no longer fit
+
+    def sha(self, camera: str) -> str:
+        """The hash of the model that a camera gets."""
+        return self.bundles[self.cameras[camera].model].sha
+
+    def close(self) -> None:
+        """Free what was opened in vain."""
+        for model in self.opened.values():
+            model.close()
+
+
+@dataclass(frozen=True)
+class Changes:
+    """Names of cameras, by what a change of the configuration means for them."""
+
+    added: tuple[str, ...]
+    removed: tuple[str, ...]
+    changed: tuple[str, ...]
+
+    def __str__(self) -> str:
+        parts = [
+            f"{verb} {', '.join(names)}"
+            for verb, names in (("added", self.added), ("removed", self.removed), ("changed", self.changed))
+            if names
+        ]
+        return "; ".join(parts) or "no camera changed"
+
+
+class LiveCameras:
+    """Runs cameras in a loop, and takes over another set of them without disturbing those that stay the same."""
+
+    def __init__(self, fleet: Fleet, loop: InferenceLoop, settings: Inference, *, insecure: bool = False) -> None:
+        self.cameras: dict[str, Camera] = {}
+        self.models: dict[str, OpenModel] = {}
+        self.memories: dict[str, CameraMemory] = {}
+        self.runners: dict[str, ModelRunner] = {}  # by model
+        self._fleet, self._loop = fleet, loop
+        self._settings, self._insecure = settings, insecure
+        self._inputs: list[InputPlan] = []
+        self._receiver = InputReceiver([], insecure=insecure)
+
+    def prepare(self, cameras: Mapping[str, Camera]) -> Prepared:
+        """Check a set of cameras and open its models; changes nothing here. From any thread, one call at a time.
+
+        Raises:
+            ConfigError: a camera contradicts its model.
+            ModelError: a model is missing, damaged, or does not run here.
+        """
+        bundles = load_bundles(cameras)
+        plans = {name: capture_plan(name, camera, bundles[camera.model]) for name, camera in cameras.items()}
+        inputs = input_plans(cameras, bundles)
+        opened: dict[str, OpenModel] = {}
+        try:
+            for model, bundle in bundles.items():
+                count = sum(camera.model == model for camera in cameras.values())
+                now = self.models.get(model)
+                if now is None or not now.fits(bundle, count):
+                    opened[model] = open_model(bundle, self._settings, count)
+        except BaseException:
+            for each in opened.values():
+                each.close()
+            raise
+        return Prepared(cameras, bundles, plans, inputs, opened)
+
+    def apply(self, prepared: Prepared) -> Changes:
+        """Take over what was prepared.
+
+        Raises:
+            StreamError: the address of an input cannot be bound; nothing has changed then.
+        """
+        self._loop.drain()
+        self._reopen_inputs(prepared)
+        changes = self._compare(prepared)
+        for name in changes.removed:
+            self._drop(name)
+        before = dict(self.runners)
+        replaced = self._install(prepared)
+        for name, camera in self.cameras.items():
+            if name in prepared.cameras:
+                self._move(name, before[camera.model], prepared)
+        for name in changes.added:
+            self._add(name, prepared)
+        self.cameras = dict(prepared.cameras)
+        for model in [*replaced, *self._unused(prepared)]:
+            model.close()
+        for sentence in unconfigured(prepared.cameras, prepared.bundles):
+            _log.warning("%s", sentence)
+        return changes
+
+    def interrupt(self, names: Iterable[str], cause: Cause) -> None:
+        """Let the continuity policy decide what a cause from outside does to these cameras' memories."""
+        for name in names:
+            self.memories[name].interrupt(cause)
+
+    def close(self) -> None:
+        """Free the models and the inputs; the fleet is not its own."""
+        self._receiver.close()
+        for model in self.models.values():
+            model.close()
+
+    def _compare(self, prepared: Prepared) -> Changes:
+        new, old = prepared.cameras, self.cameras
+        both = [name for name in new if name in old]
+        return Changes(
+            added=tuple(name for name in new if name not in old),
+            removed=tuple(name for name in old if name not in new),
+            changed=tuple(n for n in both if old[n] != new[n] or self.memories[n].model.sha != prepared.sha(n)),
+        )
+
+    def _install(self, prepared: Prepared) -> list[OpenModel]:
+        """Put new engines under their models' names; gives those that were there, which still have their cameras."""
+        replaced = [self.models[name] for name in prepared.opened if name in self.models]
+        for name, model in prepared.opened.items():
+            self.models[name] = model
+            self.runners[name] = ModelRunner(
+                model.encoder, model.temporal, [], self.memories, self._fleet.wake, inputs=self._packer(model)
+            )
+        return replaced
+
+    def _add(self, name: str, prepared: Prepared) -> None:
+        supervisor = self._fleet.add(prepared.plans[name])
+        self._seat(name, supervisor, self._new_memory(name, prepared), prepared)
+
+    def _drop(self, name: str) -> None:
+        self._loop.remove(name)
+        self.runners[self.cameras[name].model].dismiss(name)
+        self._fleet.remove(name)
+        del self.memories[name]
+
+    def _move(self, name: str, before: ModelRunner, prepared: Prepared) -> None:
+        """Bring a camera that stays under its new settings, with as much of what it has as they allow."""
+        old, new = self.cameras[name], prepared.cameras[name]
+        memory, supervisor, processed = self.memories[name], self._fleet.cameras[name], before.processed[name]
+        memory.policy = new.continuity
+        read_anew = prepared.plans[name] != supervisor.plan
+        remembers = memory.model.sha == prepared.sha(name) and old.fps == new.fps
+        if not read_anew and remembers and before is self.runners[new.model]:
+            return
+        snapshot = before.dismiss(name)
+        if read_anew:
+            supervisor, processed = self._fleet.replace(prepared.plans[name]), 0
+        if remembers and (old.source, old.crop) != (new.source, new.crop):
+            memory.interrupt(Cause.OPERATOR)
+        if not remembers:
+            cause = Cause.OPERATOR if memory.model.sha == prepared.sha(name) else Cause.MODEL_CHANGE
+            self._loop.end(name, cause)
+            memory = self._new_memory(name, prepared)
+            memory.interrupt(cause)
+        self._seat(name, supervisor, memory, prepared, (snapshot if remembers else None, processed))
+
+    def _seat(
+        self,
+        name: str,
+        supervisor: CameraSupervisor,
+        memory: CameraMemory,
+        prepared: Prepared,
+        remembered: tuple[Snapshot | None, int] = (None, 0),
+    ) -> None:
+        """Give a camera its place in a runner and in the loop; `remembered`: its state, and its frames so far."""
+        runner = self.runners[prepared.cameras[name].model]
+        self.memories[name] = memory
+        runner.enlist(supervisor, *remembered)
+        self._loop.add(supervisor, runner, memory)
+
+    def _new_memory(self, name: str, prepared: Prepared) -> CameraMemory:
+        camera = prepared.cameras[name]
+        model = self.models[camera.model]
+        manifest = model.bundle.manifest
+        return CameraMemory(name, manifest, model.info, camera.fps or manifest.input.fps, camera.continuity)
+
+    def _reopen_inputs(self, prepared: Prepared) -> None:
+        """Sockets stay as they are unless the configuration has other inputs now: then all are opened anew."""
+        if prepared.inputs == self._inputs:
+            return
+        self._receiver.close()  # the same address may be bound again
+        try:
+            self._receiver = InputReceiver(prepared.inputs, insecure=self._insecure)
+        except StreamError:
+            self._receiver = InputReceiver(self._inputs, insecure=self._insecure)
+            raise
+        finally:
+            for name, runner in self.runners.items():
+                runner.inputs = self._packer(self.models[name])
+        self._inputs = prepared.inputs
+
+    def _packer(self, model: OpenModel) -> InputPacker | None:
+        further = model.bundle.manifest.further
+        return InputPacker(further, self._receiver) if further else None
+
+    def _unused(self, prepared: Prepared) -> list[OpenModel]:
+        names = [name for name in self.models if name not in prepared.bundles]
+        for name in names:
+            del self.runners[name]
+        return [self.models.pop(name) for name in names]
