@@ -12,8 +12,10 @@ import numpy as np
 import numpy.typing as npt
 
 from engines.clips import Clip, ClipClock, Step, decide, sampling_cell, warm_from_s
+from engines.errors import ModelError
 from engines.events import EventChange, EventDetector
 from pipeline.capture.ring import FrameFlag, FrameHeader
+from pipeline.durability.records import LastFrame, MemoryRecord, RecentFrame
 from pipeline.inference.continuity import Cause, interruptions, judge
 from pipeline.stream.messages import ClipSpan, Event, InputShare, ModelInfo, Prediction, StateInfo
 
@@ -52,6 +54,7 @@ class CameraMemory:
         self._rate_hz = rate_hz
         self.policy = policy
         self._last_s: float | None = None
+        self._last = LastFrame(0, 0, 0)
         self._broken = False
         self._asked: list[Cause] = []
         self._recent: deque[_Taken] = deque()
@@ -106,6 +109,7 @@ class CameraMemory:
 
         `present` tells for each further input of the model whether the step had a sample of it.
         """
+        self._last = LastFrame(header.media_ns, header.captured_ns, header.monotonic_ns)
         self._broken = not finite
         if not finite:
             return
@@ -124,6 +128,42 @@ class CameraMemory:
         """End the session's open events."""
         for change in self._events.close():
             yield self._event(change, None, cause.value if cause else "stop")
+
+    def remember(self) -> MemoryRecord:
+        """All that decides about the messages to come, taken between two frames; only in a session."""
+        recent = [(t.header.media_ns, t.header.dropped, t.header.flags.value, tuple(t.present)) for t in self._recent]
+        return MemoryRecord(
+            session=self._session,
+            reason=self._reason,
+            age_steps=self._age_steps,
+            age_s=self._age_s,
+            resets=self.resets,
+            broken=self._broken,
+            asked=tuple(self._asked),
+            last=self._last,
+            clips=self._clock.remember(),
+            events=self._events.remember(),
+            recent=tuple(RecentFrame(*facts) for facts in recent),
+        )
+
+    def recall(self, record: MemoryRecord) -> None:
+        """Go on where the memory of a camera stood that had the same model and settings.
+
+        Raises:
+            ModelError: the record does not fit the model; nothing has changed then.
+        """
+        clock = self._new_clock(0.0)
+        clock.recall(record.clips, len(self._manifest.labels))
+        events = EventDetector(self._manifest.events, self._manifest.labels)
+        events.recall(record.events)
+        if any(len(frame.present) != len(self._manifest.further) for frame in record.recent):
+            raise ModelError("saved frames have other further inputs than the model: start without them")
+        self._clock, self._events = clock, events
+        self._session, self._reason = record.session, record.reason
+        self._age_steps, self._age_s = record.age_steps, record.age_s
+        self._broken, self._asked, self.resets = record.broken, list(record.asked), record.resets
+        self._last, self._last_s = record.last, record.last.media_ns / 1e9
+        self._recent = deque(_recalled(frame) for frame in record.recent)
 
     def _begin(self, origin_s: float, cause: Cause) -> None:
         self._session = uuid.uuid4().hex[:12]
@@ -209,3 +249,8 @@ class CameraMemory:
             peak=round(change.peak, _DIGITS),
             reason=reason,
         )
+
+
+def _recalled(frame: RecentFrame) -> _Taken:
+    header = FrameHeader(0, frame.media_ns, 0, 0, 0, frame.dropped, FrameFlag(frame.flags))
+    return _Taken(frame.media_ns / 1e9, header, frame.present)
