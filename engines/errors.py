@@ -6,12 +6,15 @@ VidpipeError
 │   ├── AuthenticationError     a camera refuses the user name or password: trying again soon may lock the account
 │   ├── UnsupportedSourceError  a source answers, but it is no video that can be decoded here
 │   ├── ProtocolError           a peer sends bytes that are no RTSP, HTTP, SDP or H.264
+│   ├── UnreachableError        no way leads to a source, or nothing listens there
+│   ├── SilentSourceError       a source does not answer in time
 │   └── UnreadableVideoError    a video file of a dataset is missing, empty, cut off or no video
 ├── ModelError           a bundle or model file is missing, damaged or contradicts its manifest
 │   └── BackendError     an inference engine cannot load or run a model
 ├── DataError            labelled data is missing, broken or contradicts itself
 ├── TrainingError        training data or a checkpoint cannot be used
 ├── StreamError          the prediction stream cannot be published or received
+│   └── KeysError               a key or key file is missing, broken, or readable by others
 └── MissingExtraError    an optional package is not installed
 """
 
@@ -42,6 +45,14 @@ class ProtocolError(SourceError):
     """A peer sends bytes that are no RTSP, HTTP, SDP or H.264."""
 
 
+class UnreachableError(SourceError):
+    """No way leads to a source, or nothing listens there."""
+
+
+class SilentSourceError(SourceError):
+    """A source does not answer in time."""
+
+
 class UnreadableVideoError(SourceError):
     """A video file of a dataset is missing, empty, cut off or no video."""
 
@@ -64,6 +75,10 @@ class TrainingError(VidpipeError):
 
 class StreamError(VidpipeError):
     """The prediction stream cannot be published or received."""
+
+
+class KeysError(StreamError):
+    """A key or key file is missing, broken, or readable by others."""
 
 
 class MissingExtraError(VidpipeError):

@@ -9,12 +9,15 @@ from typing import TYPE_CHECKING
 import zmq
 
 from engines.errors import StreamError
+from pipeline.keys.client import ClientKeys
 from pipeline.stream.continuity import Gap, SequenceCheck
 from pipeline.stream.messages import KINDS, MAX_MESSAGE_BYTES, TYPES, Message, decode, topic
 
 if TYPE_CHECKING:
+    import os
     from types import TracebackType
 
+DEFAULT_ADDRESS = "tcp://127.0.0.1:5555"
 _HIGH_WATER_MARK = 10_000
 _KNOWN_KINDS = [[kind.encode()] for kind in TYPES]
 
@@ -26,22 +29,24 @@ class Subscriber:
     are handed to `on_gap` and counted in `missed`. One thread at a time.
 
     Args:
-        address: where the publisher is bound, for example `tcp://127.0.0.1:5555`.
+        address: where the publisher is bound; else what the key file says, else `tcp://127.0.0.1:5555`.
         cameras: name or names of the cameras to hear, or None for all.
         kinds: which of `clip` (Prediction), `event` (Event) and `status` (Status) to yield.
         on_gap: called with each `Gap` before the message that showed it.
+        keys: the key file that `vidpipe keys new` wrote, for a publisher with keys.
 
     Raises:
-        StreamError: the address or a kind is not valid, or no camera is named.
+        StreamError: the address, the key file or a kind is not valid, or no camera is named.
     """
 
     def __init__(
         self,
-        address: str = "tcp://127.0.0.1:5555",
+        address: str | None = None,
         cameras: str | Sequence[str] | None = None,
         *,
         kinds: Sequence[str] = ("clip",),
         on_gap: Callable[[Gap], None] | None = None,
+        keys: str | os.PathLike[str] | None = None,
     ) -> None:
         unknown = [kind for kind in kinds if kind not in TYPES]
         if unknown or not kinds:
@@ -49,6 +54,8 @@ class Subscriber:
         names = [cameras] if isinstance(cameras, str) else cameras
         if names is not None and not names:
             raise StreamError("cameras is empty: name at least one camera, or leave it out to hear all")
+        own = None if keys is None else ClientKeys.load(keys)
+        address = address or (own.address if own else "") or DEFAULT_ADDRESS
         self.missed = 0
         self.damaged = 0
         self._kinds = frozenset(kinds)
@@ -58,6 +65,8 @@ class Subscriber:
         self._socket: zmq.SyncSocket = self._context.socket(zmq.SUB)
         self._configure(self._socket)
         self._socket.setsockopt(zmq.IPV6, int("[" in address))
+        if own is not None:
+            own.secure(self._socket)
         for camera in [None] if names is None else names:
             # the heartbeat is always heard: it shows losses in silence
             for kind in {*kinds, "status"}:

@@ -233,7 +233,7 @@ def test_an_address_on_disk_is_not_taken_from_whoever_has_it(tmp_path):
 def test_a_kind_that_was_invented_later_is_ignored(publisher):
     with Subscriber(publisher.address, kinds=["clip", "status"]) as subscriber:
         joined(publisher, subscriber)
-        publisher._socket.send_multipart([b"vidpipe/1/camera1/mood/", b"\x80"])
+        publisher._outlet.send([b"vidpipe/1/camera1/mood/", b"\x80"])
         publisher.publish(clip())
         assert hear(subscriber).camera == "camera1"
         assert subscriber.damaged == 0
