@@ -16,7 +16,9 @@ from platformdirs import user_state_dir
 
 from pipeline.capture.fleet import Fleet
 from pipeline.control.server import ControlServer
+from pipeline.durability.checkpointer import Checkpointer
 from pipeline.durability.folder import state_folder
+from pipeline.durability.keeper import StateKeeper
 from pipeline.inference.loop import Chores, InferenceLoop
 from pipeline.live import LiveCameras
 from pipeline.orders import Orders
@@ -86,9 +88,12 @@ def run(
         bind, wire = config.publish.bind, config.publish.format
         publisher = stack.enter_context(Publisher(bind, epoch=epoch, wire=wire, insecure=options.insecure))
         folder = stack.enter_context(state_folder(config))
+        checkpoints = folder / "checkpoints"
+        checkpointer = stack.enter_context(Checkpointer(checkpoints, config.state.checkpoint_s))
+        keeper = StateKeeper(checkpointer, checkpoints, epoch)
         fleet = stack.enter_context(Fleet())
         loop = InferenceLoop(fleet, publisher, listener)
-        live = LiveCameras(fleet, loop, settings, insecure=options.insecure)
+        live = LiveCameras(fleet, loop, settings, insecure=options.insecure, keeper=keeper)
         stack.callback(live.close)
         live.apply(live.prepare(cameras))
         announce(Started(publisher.address, tuple(model.describe() for model in live.models.values())))
@@ -99,7 +104,7 @@ def run(
         stack.enter_context(ControlServer(folder, orders.handlers))
         # what is loaded stays: no collection has to look at it again
         gc.freeze()
-        chores = Chores(turn=_all(orders.turn, reloader.turn), second=_all(reloader.look))
+        chores = Chores(turn=_all(orders.turn, reloader.turn, live.remember_when_due), second=_all(reloader.look))
         with _signals(fleet.wake, reloader) as stopped:
             deadline_s = time.monotonic() + options.duration_s if options.duration_s else float("inf")
             loop.run(lambda: stopped() or time.monotonic() >= deadline_s, chores)
@@ -109,6 +114,7 @@ def run(
         ]
         fleet.halt()
         loop.farewell()
+        live.remember()
         return outcomes
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from engines.errors import StreamError
 from pipeline.capture.fleet import Fleet
+from pipeline.durability.keeper import Seat
 from pipeline.inference.continuity import Cause
 from pipeline.inference.loop import InferenceLoop
 from pipeline.inference.models import OpenModel, open_model
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from engines.snapshot import Snapshot
     from pipeline.capture.supervisor import CameraSupervisor, CapturePlan
     from pipeline.config.schema import Camera, Inference
+    from pipeline.durability.keeper import StateKeeper
     from pipeline.inputs.receiver import InputPlan
 
 _log = logging.getLogger(__name__)
@@ -69,13 +71,21 @@ class Changes:
 class LiveCameras:
     """Runs cameras in a loop, and takes over another set of them without disturbing those that stay the same."""
 
-    def __init__(self, fleet: Fleet, loop: InferenceLoop, settings: Inference, *, insecure: bool = False) -> None:
+    def __init__(
+        self,
+        fleet: Fleet,
+        loop: InferenceLoop,
+        settings: Inference,
+        *,
+        insecure: bool = False,
+        keeper: StateKeeper | None = None,
+    ) -> None:
         self.cameras: dict[str, Camera] = {}
         self.models: dict[str, OpenModel] = {}
         self.memories: dict[str, CameraMemory] = {}
         self.runners: dict[str, ModelRunner] = {}  # by model
         self._fleet, self._loop = fleet, loop
-        self._settings, self._insecure = settings, insecure
+        self._settings, self._insecure, self._keeper = settings, insecure, keeper
         self._inputs: list[InputPlan] = []
         self._receiver = InputReceiver([], insecure=insecure)
 
@@ -157,9 +167,27 @@ class LiveCameras:
             )
         return replaced
 
+    def remember_when_due(self) -> None:
+        """Take checkpoints at their time; cheap enough for each turn of the loop."""
+        if self._keeper is not None and self._keeper.due():
+            self.remember()
+
+    def remember(self) -> None:
+        """Take checkpoints of all cameras; only between two steps."""
+        if self._keeper is not None:
+            self._keeper.save(
+                Seat(self._fleet.cameras[name], self.runners[camera.model], self.memories[name])
+                for name, camera in self.cameras.items()
+            )
+
     def _add(self, name: str, prepared: Prepared) -> None:
-        supervisor = self._fleet.add(prepared.plans[name])
-        self._seat(name, supervisor, self._new_memory(name, prepared), prepared)
+        plan, memory = prepared.plans[name], self._new_memory(name, prepared)
+        manifest = prepared.bundles[prepared.cameras[name].model].manifest
+        restored = self._keeper.restore(plan, manifest, memory) if self._keeper is not None else None
+        if restored is None:
+            self._seat(name, self._fleet.add(plan), memory, prepared)
+        else:
+            self._seat(name, self._fleet.add(plan, restored.resume), memory, prepared, (restored.snapshot, 0))
 
     def _drop(self, name: str) -> None:
         self._loop.remove(name)

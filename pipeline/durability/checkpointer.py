@@ -50,10 +50,11 @@ class Checkpointer:
 
     def save(self, records: Iterable[Checkpoint]) -> None:
         """Hand records over; costs microseconds, and never waits for the disk."""
+        newest = {record.camera: record for record in records}
         now_s = time.monotonic()
         self._next_s = now_s + self.every_s
         with self._lock:
-            self._waiting.update((record.camera, record) for record in records)
+            self._waiting.update(newest)
             if not self._waiting and not self._busy:
                 self._done_s = now_s  # no camera has anything new
             self._lock.notify()
@@ -105,7 +106,7 @@ class Checkpointer:
                 records, self._waiting = self._waiting, {}
                 self._busy, closing = True, self._closing
             self._write(records)
-            if closing or time.monotonic() - self._synced_s >= _SYNC_S:
+            if self._unsynced and (closing or time.monotonic() - self._synced_s >= _SYNC_S):
                 self._sync()
 
     def _write(self, records: dict[str, Checkpoint]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import sys
 import time
+from functools import cache
 from pathlib import Path
 
 import msgspec
@@ -14,6 +15,10 @@ from engines.errors import ModelError
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 _TIME_ERROR = 5  # adjtimex(2): the system clock is not synchronised
 _AGREE_S = 1.0
+
+
+class OutdatedError(ModelError):
+    """What was saved is too old to be used, or nobody can say how old it is."""
 
 
 class Clocks(msgspec.Struct, frozen=True):
@@ -44,22 +49,23 @@ def elapsed_s(before: Clocks, now: Clocks) -> float:
     battery clock comes up in its past. Without boot ids, the two clocks must agree.
 
     Raises:
-        ModelError: the clocks do not tell.
+        OutdatedError: the clocks do not tell.
     """
     by_boot_s, by_wall_s = (now.boot_ns - before.boot_ns) / 1e9, (now.wall_ns - before.wall_ns) / 1e9
     if before.boot_id and before.boot_id == now.boot_id:
         if by_boot_s < 0:
-            raise ModelError("it is from the future")
+            raise OutdatedError("it is from the future")
         return by_boot_s
     if before.boot_id and now.boot_id:
         believed = before.synchronised and now.synchronised and by_wall_s >= now.boot_ns / 1e9
     else:
         believed = by_boot_s >= 0 and abs(by_boot_s - by_wall_s) <= _AGREE_S
     if not believed:
-        raise ModelError("it was saved before the machine started, and no clock tells how long ago")
+        raise OutdatedError("it was saved before the machine started, and no clock tells how long ago")
     return by_wall_s
 
 
+@cache
 def _boot_id() -> str:
     try:
         return _BOOT_ID.read_text().strip()
@@ -71,4 +77,9 @@ def _synchronised() -> bool:
     if sys.platform != "linux":
         return False
     asked = ctypes.create_string_buffer(1024)  # struct timex with modes = 0: nothing is set
-    return bool(0 <= ctypes.CDLL(None).adjtimex(asked) != _TIME_ERROR)
+    return bool(0 <= _libc().adjtimex(asked) != _TIME_ERROR)
+
+
+@cache
+def _libc() -> ctypes.CDLL:
+    return ctypes.CDLL(None)

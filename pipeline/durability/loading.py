@@ -9,7 +9,7 @@ from math import prod
 from typing import TYPE_CHECKING
 
 from engines.errors import ModelError
-from pipeline.durability.clocks import Clocks, elapsed_s, read_clocks
+from pipeline.durability.clocks import Clocks, OutdatedError, elapsed_s, read_clocks
 from pipeline.durability.files import CheckpointFiles, content
 from pipeline.durability.format import decode_checkpoint
 from pipeline.durability.records import Checkpoint, Facts
@@ -43,7 +43,8 @@ def load_checkpoint(folder: Path, camera: str, wanted: Wanted, now: Clocks | Non
     """The camera's youngest checkpoint in `folder` that is whole and fits; else None, and the log says why."""
     now = now or read_clocks()
     found: list[tuple[int, Checkpoint]] = []
-    reasons: dict[str, None] = {}
+    damaged: dict[str, None] = {}
+    outdated = ""
     for path in CheckpointFiles(folder).paths(camera):
         try:
             checkpoint = decode_checkpoint(content(path))
@@ -51,11 +52,15 @@ def load_checkpoint(folder: Path, camera: str, wanted: Wanted, now: Clocks | Non
         except FileNotFoundError:
             continue
         except OSError as error:
-            reasons[f"{path.name} cannot be read ({error.strerror})"] = None
+            damaged[f"it cannot be read ({error.strerror})"] = None
+        except OutdatedError as error:
+            outdated = str(error)
         except ModelError as error:
-            reasons[str(error)] = None
-    if not found and reasons:
-        _log.warning("the checkpoint of %s is not used: %s", camera, "; ".join(reasons))
+            damaged[str(error)] = None
+    for reason in damaged:
+        _log.warning("a checkpoint of %s is not used: %s", camera, reason)
+    if outdated and not found:
+        _log.info("the checkpoint of %s is not used: %s", camera, outdated)
     return min(found, key=lambda each: each[0])[1] if found else None
 
 
@@ -72,7 +77,7 @@ def _judge(checkpoint: Checkpoint, camera: str, wanted: Wanted, now: Clocks) -> 
     _check_shapes(checkpoint, wanted)
     age_ns = checkpoint.age_ns(elapsed_s(checkpoint.clocks, now))
     if age_ns > wanted.max_gap_s * 1e9:
-        raise ModelError(f"it is {age_ns / 1e9:.1f} s old, and continuity.max_gap_s is {wanted.max_gap_s:g}")
+        raise OutdatedError(f"it is {age_ns / 1e9:.1f} s old, and continuity.max_gap_s is {wanted.max_gap_s:g}")
     return age_ns
 
 

@@ -105,6 +105,10 @@ class ModelRunner:
         self._batcher = self._make_batcher()
         return snapshot
 
+    def snapshots(self, ages: Mapping[str, tuple[int, float]]) -> list[Snapshot]:
+        """Copies of what cameras' rows remember, in the order of `ages`: steps and seconds since each one's reset."""
+        return self._temporal.pool.snapshots([self._rows[name] for name in ages], list(ages.values()))
+
     def drain(self) -> Iterator[Prediction | Event]:
         """Fetch and step what is in flight; what waits in the rings goes on waiting."""
         yield from self.finish()
