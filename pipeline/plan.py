@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from importlib.util import find_spec
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from engines.bundle import Bundle, load_bundle
-from engines.errors import ConfigError
+from engines.errors import ConfigError, MissingExtraError
 from pipeline.capture.supervisor import CapturePlan
 
 if TYPE_CHECKING:
@@ -22,7 +24,9 @@ def capture_plan(name: str, camera: Camera, bundle: Bundle) -> CapturePlan:
     """How the camera is read for its model.
 
     Raises:
-        ConfigError: the camera asks for more frames a second than the model was made for.
+        ConfigError: the camera asks for more frames a second than the model was made for, or for what its `capture`
+            cannot do, or for certificates that are not there.
+        MissingExtraError: what its `capture` names is not installed.
     """
     seen = bundle.manifest.input
     if camera.fps and camera.fps > seen.fps:
@@ -30,6 +34,7 @@ def capture_plan(name: str, camera: Camera, bundle: Bundle) -> CapturePlan:
             f"cameras.{name}.fps is {camera.fps:g}, but the model {bundle.name} was made for {seen.fps:g} frames a "
             f"second: leave fps out, or set at most {seen.fps:g}"
         )
+    _check_capture(name, camera)
     crop = (camera.crop.x, camera.crop.y, camera.crop.width, camera.crop.height) if camera.crop else None
     return CapturePlan(
         name=name,
@@ -41,7 +46,21 @@ def capture_plan(name: str, camera: Camera, bundle: Bundle) -> CapturePlan:
         transport=camera.transport,
         capture=camera.capture,
         tls_verify=camera.tls.verify,
-        ca_file=camera.tls.ca_file,
+        ca_file=str(Path(camera.tls.ca_file).expanduser().resolve()) if camera.tls.ca_file else None,
         open_timeout_s=camera.open_timeout_s,
         stall_s=camera.stall_s,
     )
+
+
+def _check_capture(name: str, camera: Camera) -> None:
+    ca_file = camera.tls.ca_file
+    if ca_file is not None and not Path(ca_file).expanduser().is_file():
+        raise ConfigError(f"cameras.{name}.tls.ca_file: {ca_file} is no file: name a PEM file of certificates")
+    if ca_file is not None and set(ca_file) & set(";|"):  # OpenCV's marks between FFmpeg's options
+        raise ConfigError(f"cameras.{name}.tls.ca_file: {ca_file} has ; or | in its name: rename it")
+    if camera.capture != "pyav":
+        return
+    if camera.source.kind.value == "device":
+        raise ConfigError(f"cameras.{name}.capture is pyav, which reads no devices here: leave capture out")
+    if find_spec("av") is None:
+        raise MissingExtraError(f"cameras.{name}.capture: pyav", "av", "pyav")

@@ -54,6 +54,10 @@ def open_source(order: Order) -> FrameSource:
         from pipeline.capture.scene_source import SceneSource  # noqa: PLC0415 - each process needs one kind of source
 
         return SceneSource(order.address)
+    if order.capture == "pyav":
+        from pipeline.capture.pyav_source import PyAvSource  # noqa: PLC0415
+
+        return PyAvSource(order)
     from pipeline.capture.opencv_source import OpenCvSource  # noqa: PLC0415
 
     return OpenCvSource(order)

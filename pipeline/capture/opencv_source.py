@@ -9,6 +9,7 @@ import numpy as np
 
 from engines.errors import SourceError
 from pipeline.capture.decoder_log import LOG_LEVEL, DecoderLog, DecoderNews
+from pipeline.capture.limits import check_size, ffmpeg_address, ffmpeg_options
 
 if TYPE_CHECKING:
     from pipeline.capture.protocol import Order
@@ -22,19 +23,20 @@ class OpenCvSource:
         import cv2  # noqa: PLC0415 - a scene needs no decoder
 
         cv2.setNumThreads(1)
-        _set_options(order)
         self._log = DecoderLog(order.log_fd)
         self._cv2 = cv2
         if order.kind == "device":
             self._capture = cv2.VideoCapture(int(order.address), cv2.CAP_V4L2)
         else:
+            _set_options(order)
             options = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, order.open_timeout_ms]
             options += [cv2.CAP_PROP_READ_TIMEOUT_MSEC, order.read_timeout_ms, cv2.CAP_PROP_N_THREADS, 1]
-            self._capture = cv2.VideoCapture(order.address, cv2.CAP_FFMPEG, options)
+            self._capture = cv2.VideoCapture(ffmpeg_address(order), cv2.CAP_FFMPEG, options)
         if not self._capture.isOpened():
             raise SourceError("it does not open as video")
         self.width = int(self._capture.get(cv2.CAP_PROP_FRAME_WIDTH))
         self.height = int(self._capture.get(cv2.CAP_PROP_FRAME_HEIGHT))
+        check_size(self.width, self.height)
         self.fps = float(self._capture.get(cv2.CAP_PROP_FPS))
         self.frame_count = int(self._capture.get(cv2.CAP_PROP_FRAME_COUNT))
         self._picture: Any = None
@@ -65,5 +67,6 @@ class OpenCvSource:
 
 def _set_options(order: Order) -> None:
     # global to a process and read at each open: one process per camera makes them the camera's own
-    os.environ["OPENCV_FFMPEG_CAPTURE_OPTIONS"] = f"rtsp_transport;{order.transport}"
+    options = ffmpeg_options(order).items()
+    os.environ["OPENCV_FFMPEG_CAPTURE_OPTIONS"] = "|".join(f"{name};{value}" for name, value in options)
     os.environ["OPENCV_FFMPEG_LOGLEVEL"] = LOG_LEVEL

@@ -10,13 +10,17 @@ from pipeline.capture.ring import FrameFlag
 from pipeline.capture.supervisor import CameraState
 
 
+BOTH = pytest.mark.parametrize("capture", ["opencv", "pyav"])
+
+
 def last_state(log):
     return log.states[-1][0], log.states[-1][1]
 
 
-def test_every_frame_of_a_file_arrives_once_and_in_order(tmp_path):
+@BOTH
+def test_every_frame_of_a_file_arrives_once_and_in_order(tmp_path, capture):
     video = write_video(tmp_path / "a.mp4", 150)
-    log = capture_files(plan("a", str(video), slots=4))["a"]
+    log = capture_files(plan("a", str(video), slots=4, capture=capture))["a"]
     assert log.numbers == list(range(150))
     assert [h.sequence for h in log.headers] == list(range(150))
     assert last_state(log) == (CameraState.FINISHED, "all 150 frames were read")
@@ -54,15 +58,34 @@ def test_the_crop_is_what_the_model_sees(tmp_path):
     assert pictures[1].mean() < 25, "the crop holds nothing but the black bar code"
 
 
-def test_a_change_of_picture_size_is_noticed_on_the_very_frame(tmp_path):
+@BOTH
+def test_a_change_of_picture_size_is_noticed_on_the_very_frame(tmp_path, capture):
     video = write_changing_size(tmp_path / "changing.h264")
-    with Fleet([plan("a", str(video))]) as fleet:
+    with Fleet([plan("a", str(video), capture=capture)]) as fleet:
         log = read(fleet, lambda _: fleet.over and not fleet.cameras["a"].ring.backlog)["a"]
     resized = [h.sequence for h in log.headers if FrameFlag.RESIZED in h.flags]
     first = len(log.headers) - 90  # frames without timestamps at the start share one instant
     assert resized == [30 + first, 60 + first]
 
 
+def test_both_back_ends_give_the_same_frames_at_the_same_times(tmp_path):
+    video = write_video(tmp_path / "a.mkv", 45, width=318, height=238)
+    plans = [plan(capture, str(video), 7.5, capture=capture) for capture in ("opencv", "pyav")]
+    pictures = {"opencv": [], "pyav": []}
+    with Fleet(plans) as fleet:
+        while not fleet.over or any(camera.ring.backlog for camera in fleet.cameras.values()):
+            fleet.wait(1.0)
+            for name, camera in fleet.cameras.items():
+                while (header := camera.ring.peek()) is not None:
+                    picture = np.zeros((camera.plan.height, camera.plan.width, 3), np.uint8)
+                    camera.ring.take(picture)
+                    camera.free_slot()
+                    pictures[name].append((header.media_ns, picture.tobytes()))
+    assert len(pictures["opencv"]) == 23
+    assert pictures["opencv"] == pictures["pyav"]
+
+
+@pytest.mark.parametrize("capture", ["opencv", pytest.param("pyav", marks=pytest.mark.slow)])
 @pytest.mark.parametrize(
     ("make", "expected"),
     [
@@ -75,8 +98,8 @@ def test_a_change_of_picture_size_is_noticed_on_the_very_frame(tmp_path):
     ],
     ids=["missing", "folder", "zero bytes", "no video file", "audio only", "truncated"],
 )
-def test_a_bad_file_is_one_sentence_and_is_not_tried_again(tmp_path, make, expected):
-    with Fleet([plan("a", str(make(tmp_path)))]) as fleet:
+def test_a_bad_file_is_one_sentence_and_is_not_tried_again(tmp_path, capture, make, expected):
+    with Fleet([plan("a", str(make(tmp_path)), capture=capture)]) as fleet:
         log = read(fleet, lambda _: fleet.over)["a"]
         state, sentence = last_state(log) if log.states else (None, "")
         camera = fleet.cameras["a"]
