@@ -11,6 +11,7 @@ import openvino as ov
 from engines.engine import Array, EngineOptions, Feeds, TensorSpec
 from engines.errors import BackendError
 from engines.feeds import check_feeds
+from engines.signal_stack import own_signal_stack
 
 _OUTPUT_SUFFIX = "/sink_port_0"  # OpenVINO calls the result node of ONNX output `x` `x/sink_port_0`
 _NOISE = ("Exception from", "Check '", "FrontEnd API", "Model wasn't", "Summary:", "To facilitate", "While validating")
@@ -50,7 +51,9 @@ class OpenVinoEngine:
             graph = core.read_model(model)
             if options.batch is not None:
                 _fix_batch(graph, options)
-            return cls(core.compile_model(graph, cls.device, properties), options)
+            with own_signal_stack():
+                compiled = core.compile_model(graph, cls.device, properties)
+            return cls(compiled, options)
         except RuntimeError as error:
             raise BackendError(f"OpenVINO cannot load {options.name}: {_reason(error)}") from error
 
