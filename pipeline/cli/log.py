@@ -6,34 +6,38 @@ import logging
 import os
 import sys
 import threading
+from enum import Enum
 from types import TracebackType
-from typing import TYPE_CHECKING
 
 from pipeline.operations.json_log import JsonFormatter
 from pipeline.operations.rate_limit import RateLimit
 from pipeline.redaction import NO_SECRETS, RedactingFilter, Secrets
 
-if TYPE_CHECKING:
-    from pipeline.config.schema import Log
-
 _LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 _NARRATION = "pipeline.operations.narration"
 
 
-def log_to_stderr(settings: Log | None = None, secrets: Secrets = NO_SECRETS, *, narrate: bool = True) -> None:
-    """Send what `settings` says, or `$VIDPIPE_LOG_LEVEL` where it is set, to stderr.
+class LogFormat(str, Enum):
+    """How lines of the log look."""
+
+    TEXT = "text"
+    JSON = "json"
+
+
+def log_to_stderr(
+    level: str = "warning", secrets: Secrets = NO_SECRETS, *, as_json: bool = False, narrate: bool = True
+) -> None:
+    """Send what is of this level, or of `$VIDPIPE_LOG_LEVEL` where that is set, to stderr.
 
     Without `narrate`, plain lines leave out what happens to cameras: a screen shows it already. What ends a thread or
     the process unexpectedly is logged as well, since a traceback may hold an address.
     """
-    configured = settings.level.upper() if settings else "WARNING"
-    level = os.environ.get("VIDPIPE_LOG_LEVEL", configured).upper()
-    as_json = settings is not None and settings.format == "json"
+    asked = os.environ.get("VIDPIPE_LOG_LEVEL", "").upper()
     handler = logging.StreamHandler()
     handler.setFormatter(JsonFormatter() if as_json else logging.Formatter("vidpipe: %(message)s"))
     handler.addFilter(RateLimit())
     handler.addFilter(RedactingFilter(secrets))
-    logging.basicConfig(level=level if level in _LEVELS else configured, handlers=[handler], force=True)
+    logging.basicConfig(level=asked if asked in _LEVELS else level.upper(), handlers=[handler], force=True)
     logging.captureWarnings(as_json)
     logging.getLogger(_NARRATION).setLevel(logging.NOTSET if narrate or as_json else logging.CRITICAL)
     sys.excepthook = _log_crash

@@ -17,11 +17,14 @@ from pipeline.cli.evaluate import evaluate
 from pipeline.cli.explain import explain
 from pipeline.cli.export import export
 from pipeline.cli.fakecam import fakecam
+from pipeline.cli.health import health
 from pipeline.cli.init import init
+from pipeline.cli.log import tell
 from pipeline.cli.models import models
 from pipeline.cli.reload import reload, reset
 from pipeline.cli.run import run
 from pipeline.cli.sweep import sweep
+from pipeline.cli.top import top
 from pipeline.cli.train import train
 from pipeline.cli.verify import verify
 from pipeline.cli.watch import watch
@@ -53,6 +56,8 @@ def _options(
 for _command in (
     run,
     watch,
+    top,
+    health,
     check,
     reload,
     reset,
@@ -77,7 +82,7 @@ def main() -> None:
     try:
         app()
     except VidpipeError as error:
-        sys.stderr.write(f"vidpipe: {error}\n")
+        tell(str(error))
         sys.exit(1)
     except BrokenPipeError:
         # the reader of our output left, as `head` does

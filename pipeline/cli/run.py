@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from pipeline.cli.log import LogFormat, log_to_stderr, tell
+
 if TYPE_CHECKING:
     from pipeline.app import CameraOutcome, Started
     from pipeline.cli.screen import Screen
@@ -30,6 +32,10 @@ def run(
     insecure: Annotated[
         bool, typer.Option("--insecure", help="Allow an address that other machines can reach.")
     ] = False,
+    log_format: Annotated[
+        LogFormat | None,
+        typer.Option("--log-format", help="Of the log on stderr; else the configuration's log.format."),
+    ] = None,
 ) -> None:
     """Run cameras: capture, encode, remember, predict, publish.
 
@@ -38,18 +44,20 @@ def run(
     # BLAS threads would spin against the engine's own; numpy reads this when it is first imported
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from pipeline import app
-    from pipeline.cli.log import log_to_stderr
     from pipeline.cli.screen import open_screen
     from pipeline.config.load import find_config, load_config, select_cameras
 
-    log_to_stderr()
+    log_to_stderr(as_json=log_format is LogFormat.JSON)
     settings = load_config(config)
+    _log_as(settings, log_format, narrate=json)
     chosen = select_cameras(settings, cameras or [])
     file = find_config(config)
 
     def load() -> tuple[Config, dict[str, Camera]]:
         anew = load_config(file)
-        return anew, select_cameras(anew, cameras or [])
+        chosen_anew = select_cameras(anew, cameras or [])
+        _log_as(anew, log_format, narrate=json)  # it may hold new passwords
+        return anew, chosen_anew
 
     options = app.RunOptions(duration, backend, insecure, load, file if settings.reload_on_change else None)
     with open_screen(json=json) as screen:
@@ -57,9 +65,14 @@ def run(
     failures = [f"{o.name}: {o.detail}" for o in outcomes if o.state.value == "failed"]
     failures += [f"{o.name}: gave no frame ({o.detail or o.state.value})" for o in outcomes if _mute(o)]
     for failure in failures:
-        typer.echo(f"vidpipe: {failure}", err=True)
+        tell(failure)
     if failures:
         raise typer.Exit(1)
+
+
+def _log_as(settings: Config, log_format: LogFormat | None, *, narrate: bool) -> None:
+    as_json = (log_format or settings.log.format) == LogFormat.JSON
+    log_to_stderr(settings.log.level, settings.secrets, as_json=as_json, narrate=narrate)
 
 
 def _announce(screen: Screen, started: Started) -> None:

@@ -6,14 +6,11 @@ import signal
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from pipeline.cli.run import CONFIG_HELP
-
-if TYPE_CHECKING:
-    from pipeline.config.schema import Config
 
 
 def watch(
@@ -36,14 +33,13 @@ def watch(
     """
     from engines.errors import StreamError
     from pipeline.cli.screen import open_screen
-    from pipeline.config.load import load_config
     from pipeline.stream.continuity import Gap
     from pipeline.stream.messages import KINDS, Prediction
     from pipeline.stream.subscriber import Subscriber
 
     # a table on the terminal is put away whatever ends us
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    target = address or _published_at(load_config(config), cameras or [])
+    target = address or target_of(config, cameras or [])
 
     def report(gap: Gap) -> None:
         typer.echo(f"vidpipe: {gap.camera}: {gap.count} {gap.kind} message(s) were lost on the way", err=True)
@@ -67,11 +63,16 @@ def watch(
         raise StreamError(f"no clip came from {target} within {timeout:g} s: is vidpipe run running there?")
 
 
-def _published_at(config: Config, cameras: list[str]) -> str:
-    """Where to listen to what the configuration publishes; the cameras must be in it."""
-    from engines.errors import ConfigError
-    from pipeline.config.load import select_cameras
+def target_of(file: Path | None, cameras: list[str]) -> str:
+    """Where to listen to what a configuration publishes; the cameras must be in it.
 
+    Raises:
+        ConfigError: it is not valid, has no such camera, or leaves the port to the system.
+    """
+    from engines.errors import ConfigError
+    from pipeline.config.load import load_config, select_cameras
+
+    config = load_config(file)
     select_cameras(config, cameras or list(config.cameras))
     scheme, _, place = config.publish.bind.partition("://")
     host, colon, port = place.rpartition(":")

@@ -83,6 +83,12 @@ def split_address(bind: str, setting: str = "metrics.bind") -> tuple[str, int]:
     return host.strip("[]"), int(port)
 
 
+def reachable_at(bind: str) -> tuple[str, int]:
+    """Host and port at which this machine reaches what is bound to `bind`."""
+    host, port = split_address(bind)
+    return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host), port  # noqa: S104 - it is replaced
+
+
 class _Server(ThreadingMixIn, TCPServer):
     daemon_threads = True
     block_on_close = False

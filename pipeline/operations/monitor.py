@@ -75,6 +75,7 @@ class Monitor:
 
     def ready(self) -> None:
         """Models are loaded and the publisher is bound."""
+        _log.info("vidpipe is ready")
         self._pulse.become(Phase.READY)
         self._manager.ready()
 
@@ -128,6 +129,7 @@ class Monitor:
                 raise
             _log.info("no metrics here: %s", error)
             return None
+        _log.info("metrics at http://%s/metrics", endpoint.address)
         if not bind.startswith(_LOOPBACK):
             _log.warning("metrics.bind is %s: whoever reaches that address can read the metrics, without a key", bind)
         return endpoint

@@ -59,7 +59,7 @@ class Narrator:
         level = logging.INFO if status.state in _CALM else logging.WARNING
         fields = {"stream": status.camera, "state": status.state, "reason": status.detail, "epoch": status.epoch}
         detail = f": {status.detail}" if status.detail else ""
-        _log.log(level, "%s is %s%s", status.camera, status.state, detail, extra=fields)
+        _log.log(level, "%s: %s%s", status.camera, status.state, detail, extra=fields)
 
     def _tell_resets(self, status: Status, before: Mapping[str, int]) -> None:
         for reason, number in status.resets.items():

@@ -1,0 +1,162 @@
+"""How `vidpipe top` looks: a table that is renewed on a terminal, plain lines elsewhere, JSON for programs."""
+
+from __future__ import annotations
+
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING, Protocol
+
+import msgspec
+from rich import box
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from pipeline.cli.writer import LineWriter
+from pipeline.operations.overview import UNHEARD
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from pipeline.operations.overview import CameraFigures, Overview
+
+_CALM = {"running": "green", "connecting": "yellow", "waiting_first_frame": "yellow", "finished": "cyan"}
+_COLUMNS = ("camera", "state", "rate", "age", "p50", "p99", "dropped", "damaged", "resets", "reconnects")
+_NUMBERS = ("rate", "age", "p50", "p99", "dropped", "damaged")
+
+
+class View(Protocol):
+    """Shows an overview again and again; a context manager."""
+
+    live: bool
+
+    def show(self, overview: Overview, missed: int) -> None:
+        """Show it as it stands; `missed` messages never came."""
+        ...
+
+    def __enter__(self) -> View: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+
+def open_view(target: str, *, json: bool, live: bool) -> View:
+    """JSON lines where asked for, a table on a terminal, else plain lines. `live`: the table is renewed in place."""
+    console = Console(highlight=False)
+    if json or not console.is_terminal:
+        return LineView(json=json)
+    return TableView(console, target, live=live)
+
+
+class LineView:
+    """One line per camera, or one JSON object for all."""
+
+    live = False
+
+    def __init__(self, *, json: bool) -> None:
+        self._json = json
+        self._writer = LineWriter()
+
+    def show(self, overview: Overview, missed: int) -> None:
+        """Print the figures."""
+        time = datetime.now(timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        if self._json:
+            report = {"time": time, "cameras": overview.figures(), "alarms": overview.alarms, "missed": missed}
+            self._writer.write(msgspec.json.encode(report).decode())
+            return
+        for figures in overview.figures():
+            self._writer.write(line_of(figures))
+        for alarm in overview.alarms:
+            self._writer.write(f"alarm: {alarm}")
+
+    def __enter__(self) -> LineView:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._writer.close()
+
+
+class TableView:
+    """A table on a terminal."""
+
+    def __init__(self, console: Console, target: str, *, live: bool) -> None:
+        self.live = live
+        self._console = console
+        self._target = target
+        self._screen = Live(Text(f"listening at {target}"), console=console, auto_refresh=False) if live else None
+
+    def show(self, overview: Overview, missed: int) -> None:
+        """Draw it, in place where the view is live."""
+        content = render(overview, self._target, missed)
+        if self._screen is not None:
+            self._screen.update(content, refresh=True)
+        else:
+            self._console.print(content)
+
+    def __enter__(self) -> TableView:
+        if self._screen is not None:
+            self._screen.__enter__()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._screen is not None:
+            self._screen.__exit__(kind, error, trace)
+
+
+def line_of(figures: CameraFigures) -> str:
+    """A camera as one line for people and grep."""
+    cells = dict(zip(_COLUMNS[2:], _cells(figures), strict=True))
+    detail = f"  ({figures.detail})" if figures.detail else ""
+    return f"{figures.camera:12} {figures.state:12} " + "  ".join(f"{k} {v}" for k, v in cells.items()) + detail
+
+
+def render(overview: Overview, target: str, missed: int) -> RenderableType:
+    """The table of all cameras, with what is wrong below it."""
+    rows = overview.figures()
+    running = sum(row.state == "running" for row in rows)
+    lost = f", {missed} messages lost on the way" if missed else ""
+    table = Table(box=box.ROUNDED, padding=(0, 0, 0, 1))
+    for name in _COLUMNS:
+        table.add_column(name, justify="right" if name in _NUMBERS else "left", no_wrap=name in ("camera", *_NUMBERS))
+    for row in rows:
+        table.add_row(row.camera, Text(row.state, style=_CALM.get(row.state, "red")), *_cells(row))
+    details = [
+        Text(f"{row.camera}: {row.detail}", style="red" if row.state == UNHEARD else "dim")
+        for row in rows
+        if row.detail
+    ]
+    alarms = [Text(f"alarm: {alarm}", style="bold red") for alarm in overview.alarms]
+    head = Text(f"{target}: {running} of {len(rows)} cameras running{lost}", style="bold")
+    return Group(head, table if rows else Text("nothing heard yet", style="dim"), *alarms, *details)
+
+
+def _cells(row: CameraFigures) -> list[str]:
+    return [
+        "-" if row.rate_hz is None else f"{row.rate_hz:.1f}/s",
+        "-" if row.frame_age_s is None else _age(row.frame_age_s),
+        "-" if row.latency_p50_ms is None else f"{row.latency_p50_ms:.1f} ms",
+        "-" if row.latency_p99_ms is None else f"{row.latency_p99_ms:.1f} ms",
+        _share(row.dropped, row.dropped + row.processed),
+        str(row.damaged),
+        _reasons({reason: number for reason, number in row.resets.items() if reason != "start"}),
+        _reasons(row.reconnects),
+    ]
+
+
+def _age(seconds: float) -> str:
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    return f"{seconds:.0f} s" if seconds < 600 else f"{seconds / 60:.0f} min"
+
+
+def _share(part: int, whole: int) -> str:
+    return f"{part} ({100 * part / whole:.1f} %)" if part else "0"
+
+
+def _reasons(counts: dict[str, int]) -> str:
+    return ", ".join(f"{reason} {number}" for reason, number in counts.items()) or "0"
