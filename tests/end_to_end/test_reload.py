@@ -102,7 +102,7 @@ def test_cameras_come_change_and_go_beside_one_that_does_not(tmp_path, caplog):
     counts = story.last_status("a").counts
     assert (counts.thinned, counts.overrun, counts.resets, counts.connections) == (0, 0, 0, 1)
     assert counts.due == counts.processed + counts.in_flight
-    assert [clip.state.reset_reason for clip in changed][0] == "start"
+    assert changed[0].state.reset_reason == "start"
     assert {clip.state.reset_reason for clip in changed[2:]} <= {"start", "operator"}
     assert story.last_status("b").counts.connections == 1
     assert added[0].state.reset_reason == "start"

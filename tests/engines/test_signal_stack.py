@@ -16,15 +16,20 @@ MANY_SIGNALS = """
 import signal
 from engines.bundle import load_bundle
 from engines.encoder import Encoder
+from engines.temporal import Temporal
 
 heard = []
 signal.signal(signal.SIGUSR1, lambda *_: heard.append(1))
-for _ in range(2):
-    with Encoder.open(load_bundle("scene"), "openvino", max_batch=2) as encoder:
-        for _ in range(10):
-            encoder.start(0, 1)
-            encoder.wait(0)
-            signal.raise_signal(signal.SIGUSR1)
+bundle = load_bundle("scene")
+encoder = Encoder.open(bundle, "openvino", max_batch=2)
+temporal = Temporal.open(bundle, "openvino", capacity=2, max_batch=2)
+row = temporal.pool.acquire("camera0")
+for turn in range(20):
+    encoder.start(0, 1)
+    temporal.step([row], encoder.wait(0), [0.1], [1.0])
+    if turn == 5:
+        Encoder.open(bundle, "openvino", max_batch=2)
+    signal.raise_signal(signal.SIGUSR1)
 print(len(heard))
 """
 
