@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import signal
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -132,16 +133,23 @@ def _all(*acts: Callable[[], None]) -> Callable[[], None]:
 
 @contextmanager
 def _signals(wake: Callable[[], None], reloader: Reloader) -> Iterator[Callable[[], bool]]:
-    """SIGINT and SIGTERM ask for an orderly stop; a second one ends the process at once. SIGHUP asks for a reload."""
+    """SIGINT and SIGTERM ask for an orderly stop; a second one ends the process at once.
+
+    SIGHUP asks for a reload, but for a stop where it means that the terminal was closed.
+    """
     received: list[int] = []
+    in_terminal = _has_terminal()
 
     def stop(number: int, _frame: object) -> None:
         received.append(number)
         wake()
         signal.signal(number, signal.SIG_DFL)
 
-    def reload(_number: int, _frame: object) -> None:
-        reloader.ask()
+    def reload(number: int, frame: object) -> None:
+        if in_terminal and not _has_terminal():
+            stop(number, frame)
+        else:
+            reloader.ask()
 
     handlers: dict[int, Callable[[int, object], None]] = {
         signal.SIGINT: stop,
@@ -154,3 +162,12 @@ def _signals(wake: Callable[[], None], reloader: Reloader) -> Iterator[Callable[
     finally:
         for number, earlier in before.items():
             signal.signal(number, earlier)
+
+
+def _has_terminal() -> bool:
+    """Whether this process belongs to a terminal that is still there."""
+    try:
+        os.close(os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY))
+    except OSError:
+        return False
+    return True

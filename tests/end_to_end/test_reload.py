@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import logging
+import os
+import pty
 import shutil
 import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import yaml
-from processes import running, vidpipe, write_config
+from processes import VIDPIPE, environment, running, vidpipe, write_config
 
 from engines.bundle import load_bundle
 from engines.errors import ConfigError
@@ -172,3 +176,27 @@ def test_the_command_the_file_and_a_reset(tmp_path):
     done = vidpipe("reload", "--config", config, folder=tmp_path)
     assert done.returncode == 1
     assert "no vidpipe that runs with this configuration could be reached" in done.stderr
+
+
+IN_TERMINAL = (
+    "import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); os.execv(sys.argv[1], sys.argv[1:])"
+)
+
+
+@pytest.mark.slow
+def test_a_terminal_that_is_closed_ends_it(tmp_path):
+    config, address = write_config(tmp_path, {"a": "scene://?width=64&height=48"})
+    ours, theirs = pty.openpty()
+    command = [sys.executable, "-c", IN_TERMINAL, VIDPIPE, "run", "--json", "--config", str(config)]
+    streams = dict.fromkeys(("stdin", "stdout", "stderr"), theirs)
+    with (
+        subprocess.Popen(command, start_new_session=True, env=environment(tmp_path), **streams) as process,
+        Subscriber(address, kinds=["clip", "status"]) as messages,
+    ):
+        os.close(theirs)
+        while not isinstance(messages.receive(30.0), Prediction):
+            pass
+        os.close(ours)
+        while not (isinstance(message := messages.receive(10.0), Status) and message.state == "stopped"):
+            assert message is not None, "it runs on without its terminal"
+        process.wait(10.0)
