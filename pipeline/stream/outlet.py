@@ -20,18 +20,10 @@ _log = logging.getLogger(__name__)
 
 _HIGH_WATER_MARK = 1000
 _LINGER_MS = 500
-_HANDSHAKE_MS = 10_000
 _LONGEST_SUBSCRIPTION_BYTES = 512
 _MOST_SUBSCRIPTIONS = 2000  # of one client in one turn; twenty for each of a hundred cameras
 _UNBIND_S = 1.0
-_EVENTS = (
-    zmq.EVENT_HANDSHAKE_SUCCEEDED
-    | zmq.EVENT_DISCONNECTED
-    | zmq.EVENT_CLOSED
-    | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
-    | zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
-)
-_FAILURES = (zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL, zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL)
+_EVENTS = zmq.EVENT_ACCEPTED | zmq.EVENT_DISCONNECTED | zmq.EVENT_CLOSED | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
 
 
 class Outlet:
@@ -128,7 +120,6 @@ class Outlet:
         self._socket.setsockopt(zmq.MAXMSGSIZE, _LONGEST_SUBSCRIPTION_BYTES)
         self._socket.setsockopt(zmq.HEARTBEAT_IVL, 1000)
         self._socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, 3000)
-        self._socket.setsockopt(zmq.HANDSHAKE_IVL, _HANDSHAKE_MS)
         self._socket.setsockopt(zmq.IPV6, int("[" in address))
         if self._keys is not None:
             self._socket.setsockopt(zmq.XPUB_MANUAL, 1)
@@ -150,11 +141,11 @@ class Outlet:
         while self._events.poll(round(1e3 * timeout_s)):
             event = parse_monitor_message(self._events.recv_multipart())
             kind, descriptor = event["event"], event["value"]
-            if kind == zmq.EVENT_HANDSHAKE_SUCCEEDED:
+            if kind == zmq.EVENT_ACCEPTED:
                 self._connected.add(descriptor)
             elif kind == zmq.EVENT_DISCONNECTED:
                 self._connected.discard(descriptor)
-            elif kind in _FAILURES:
+            elif kind == zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL:
                 self._failures += 1
             elif kind == until:
                 return

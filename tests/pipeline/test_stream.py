@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engines.errors import StreamError
-from pipeline.stream.continuity import SequenceCheck
+from pipeline.stream.continuity import Gap, StreamOrder
 from pipeline.stream.epoch import next_epoch
 from pipeline.stream.messages import (
     ClipSpan,
@@ -123,43 +123,53 @@ def test_a_reader_that_never_reads_does_not_hold_up_the_publisher(publisher):
     context.destroy(linger=0)
 
 
+def heard(order: StreamOrder, message: Message) -> tuple[list[Message], list[tuple]]:
+    """What comes out when a message comes in: messages, and gaps as (kind, epoch, first, last)."""
+    order.hear(message, 0.0)
+    out = list(order.out)
+    order.out.clear()
+    gaps = [gap for gap in out if isinstance(gap, Gap)]
+    return [m for m in out if not isinstance(m, Gap)], [(g.kind, g.epoch, g.first_seq, g.last_seq) for g in gaps]
+
+
+def without_repair(*kinds: str) -> StreamOrder:
+    return StreamOrder(kinds or ("clip", "event", "status"), repairing=False)
+
+
 def test_losses_are_reported_even_in_silence():
-    check = SequenceCheck()
-    assert check.admit(clip(epoch=1, seq=1)) == (True, [])
-    fresh, gaps = check.admit(clip(epoch=1, seq=4))
-    assert fresh
-    assert [(g.first_seq, g.last_seq, g.count) for g in gaps] == [(2, 3, 2)]
-    fresh, gaps = check.admit(status(epoch=1, seq=9, clip=6, event=0))
-    assert [(g.kind, g.first_seq, g.last_seq) for g in gaps] == [("clip", 5, 6)]
-    assert check.admit(status(epoch=1, seq=10, clip=6, event=0)) == (True, [])
+    order = without_repair()
+    assert heard(order, clip(epoch=1, seq=1)) == ([clip(epoch=1, seq=1)], [])
+    assert heard(order, clip(epoch=1, seq=4)) == ([clip(epoch=1, seq=4)], [("clip", 1, 2, 3)])
+    assert heard(order, status(epoch=1, seq=9, clip=6, event=0))[1] == [("clip", 1, 5, 6)]
+    assert heard(order, status(epoch=1, seq=10, clip=6, event=0))[1] == []
+    assert order.missed == 4
 
 
 def test_what_was_sent_before_we_listened_is_no_loss():
-    check = SequenceCheck()
-    assert check.admit(status(epoch=1, seq=50, clip=500)) == (True, [])
-    assert check.admit(clip(epoch=1, seq=501)) == (True, [])
+    order = without_repair()
+    assert heard(order, status(epoch=1, seq=50, clip=500))[1] == []
+    assert heard(order, clip(epoch=1, seq=501)) == ([clip(epoch=1, seq=501)], [])
 
 
 def test_copies_and_old_publishers_are_ignored():
-    check = SequenceCheck()
-    check.admit(clip(epoch=2, seq=7))
-    assert check.admit(clip(epoch=2, seq=7)) == (False, [])
-    assert check.admit(clip(epoch=1, seq=99)) == (False, [])
-    assert check.admit(clip(epoch=3, seq=1)) == (True, []), "a new publisher starts anew"
-    assert check.admit(clip(epoch=2, seq=8)) == (False, [])
+    order = without_repair("clip")
+    heard(order, clip(epoch=2, seq=7))
+    assert heard(order, clip(epoch=2, seq=7)) == ([], [])
+    assert heard(order, clip(epoch=1, seq=99)) == ([], [])
+    assert heard(order, clip(epoch=3, seq=1))[0] == [clip(epoch=3, seq=1)], "a new publisher starts anew"
+    assert heard(order, clip(epoch=2, seq=8)) == ([], [])
+    assert (order.duplicates, order.stale) == (1, 2)
 
 
 @given(st.lists(st.booleans(), min_size=2, max_size=60))
 def test_every_lost_message_is_counted_once(arrives):
-    check = SequenceCheck()
-    missing, heard = 0, 0
+    order = without_repair()
+    count = 0
     for seq, arrived in enumerate([True, *arrives, True], 1):
         if arrived:
-            fresh, gaps = check.admit(clip(epoch=1, seq=seq))
-            assert fresh
-            heard += 1
-            missing += sum(gap.count for gap in gaps)
-    assert heard + missing == len(arrives) + 2
+            fresh, _ = heard(order, clip(epoch=1, seq=seq))
+            count += len(fresh)
+    assert count + order.missed == len(arrives) + 2
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"\xc1", b'{"schema":"vidpipe.clip/9"}', b"x" * (2 << 20)])
@@ -206,13 +216,15 @@ def test_topics_end_with_a_slash():
 
 
 def test_what_a_new_publisher_sent_before_we_heard_it_is_a_loss_for_those_who_heard_the_old_one():
-    check = SequenceCheck()
-    check.admit(clip(epoch=1, seq=7))
-    fresh, gaps = check.admit(clip(epoch=2, seq=4))
-    assert fresh
-    assert [(g.epoch, g.first_seq, g.last_seq) for g in gaps] == [(2, 1, 3)]
-    fresh, gaps = check.admit(status(epoch=3, seq=1, clip=2, event=1))
-    assert [(g.kind, g.first_seq, g.last_seq) for g in gaps] == [("clip", 1, 2), ("event", 1, 1)]
+    order = without_repair()
+    heard(order, clip(epoch=1, seq=7))
+    order.hear(clip(epoch=2, seq=4), 0.0)
+    assert order.out.popleft() == Gap("camera1", "clip", 1, 8, 7, "no replay", open_end=True), "who knows what it sent"
+    assert order.out.popleft() == Gap("camera1", "clip", 2, 1, 3, "no replay")
+    order.out.clear()
+    gaps = heard(order, status(epoch=3, seq=1, clip=2, event=1))[1]
+    assert gaps == [("clip", 2, 5, 4), ("clip", 3, 1, 2), ("event", 2, 1, 0), ("event", 3, 1, 1)]
+    assert order.missed == 6
 
 
 def test_names_may_come_alone_but_not_be_missing(publisher):

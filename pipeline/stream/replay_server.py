@@ -1,0 +1,141 @@
+"""The replay endpoint: a ROUTER socket beside the publisher, and the address it is announced under."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import zmq
+
+from engines.errors import StreamError
+from pipeline.stream.address import ipc_in_use, is_local
+from pipeline.stream.replay import Allowed, ReplayDesk, everything
+from pipeline.stream.replay_protocol import MAX_REQUEST_BYTES
+
+_HIGH_WATER_MARK = 1000
+_BACKLOG = 64
+_LAST_PORT = 65535
+
+Secure = Callable[["zmq.SyncSocket"], None]
+
+
+def default_address(bind: str) -> str:
+    """Where the endpoint is by default: the port after the publisher's, or the path with `.replay` after it."""
+    if bind.startswith("ipc://"):
+        return f"{bind}.replay"
+    host, _, port = bind.rpartition(":")
+    return f"{host}:{int(port) + 1}" if port.isdecimal() and int(port) < _LAST_PORT else f"{host}:*"
+
+
+class ReplayServer:
+    """Binds the endpoint and serves requests, each time it is told to. Used from one thread at a time.
+
+    Args:
+        bind: what `publish.replay` says; None for the default beside `publisher`, where that is taken any free port.
+        publisher: what `publish.bind` says.
+        context: of ZeroMQ, where somebody authenticates its clients; else its own.
+        secure: sets the socket up for encryption before it is bound.
+        allowed: whether a client may see a camera.
+
+    Raises:
+        StreamError: the address is taken, cannot be bound, or is open to others without `secure` and `insecure`.
+    """
+
+    def __init__(
+        self,
+        bind: str | None,
+        publisher: str,
+        *,
+        insecure: bool = False,
+        context: zmq.SyncContext | None = None,
+        secure: Secure | None = None,
+        allowed: Allowed = everything,
+    ) -> None:
+        address = bind or default_address(publisher)
+        if not is_local(address) and secure is None and not insecure:
+            raise StreamError(
+                f"publish.replay is {address}, which other machines can reach, and there are no keys: bind an address "
+                "of this machine, make keys with vidpipe keys new, or type --insecure"
+            )
+        self._own_context = context is None
+        self._context: zmq.SyncContext = context or zmq.Context()
+        self._allowed = allowed
+        self.socket: zmq.SyncSocket = self._context.socket(zmq.ROUTER)
+        self._configure(address)
+        if secure is not None:
+            secure(self.socket)
+        try:
+            self._bind(address, any_port=bind is None)
+        except zmq.ZMQError as error:
+            self.close()
+            raise StreamError(_why_not(address, error)) from error
+        self.address = self.socket.getsockopt_string(zmq.LAST_ENDPOINT)
+        same_host = address.startswith("tcp://") and address.rpartition(":")[0] == publisher.rpartition(":")[0]
+        self.announced = f":{self.address.rpartition(':')[2]}" if same_host else self.address
+
+    def _configure(self, address: str) -> None:
+        self.socket.setsockopt(zmq.SNDHWM, _HIGH_WATER_MARK)
+        self.socket.setsockopt(zmq.RCVHWM, _HIGH_WATER_MARK)
+        self.socket.setsockopt(zmq.MAXMSGSIZE, MAX_REQUEST_BYTES)
+        self.socket.setsockopt(zmq.BACKLOG, _BACKLOG)
+        self.socket.setsockopt(zmq.LINGER, 0)
+        self.socket.setsockopt(zmq.HEARTBEAT_IVL, 1000)
+        self.socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, 3000)
+        self.socket.setsockopt(zmq.IPV6, int("[" in address))
+
+    def _bind(self, address: str, *, any_port: bool) -> None:
+        try:
+            if ipc_in_use(address):
+                raise zmq.ZMQError(zmq.EADDRINUSE)
+            self.socket.bind(address)
+        except zmq.ZMQError as error:
+            if not any_port or error.errno != zmq.EADDRINUSE or address.startswith("ipc://"):
+                raise
+            self.socket.bind(f"{address.rpartition(':')[0]}:*")
+
+    def serve(self, desk: ReplayDesk, most: int, before_each: Callable[[], None]) -> None:
+        """Answer up to `most` requests that have arrived; never waits. `before_each` is called once one is here."""
+        for _ in range(most):
+            try:
+                frames = self.socket.recv_multipart(zmq.NOBLOCK, copy=False)
+            except zmq.Again:
+                return
+            before_each()
+            self._answer(desk, frames)
+
+    def _answer(self, desk: ReplayDesk, frames: list[zmq.Frame]) -> None:
+        client = frames[0].bytes
+        user_id = _user_id(frames[-1])
+        # a REQ socket puts an empty frame before its request, and wants it back
+        envelope = [frame.bytes for frame in frames[:-1]][:2]
+        answer = desk.answer(frames[-1].bytes, user_id or client, user_id, time.monotonic())
+        try:
+            self.socket.send_multipart([*envelope, *answer], zmq.NOBLOCK)
+        except zmq.ZMQError:
+            return  # it has gone away, or does not read what it asks for
+
+    @property
+    def allowed(self) -> Allowed:
+        """Who may see what."""
+        return self._allowed
+
+    def close(self) -> None:
+        """Let go of the address."""
+        self.socket.close(linger=0)
+        if self._own_context:
+            self._context.term()
+
+
+def _user_id(frame: zmq.Frame) -> str | None:
+    try:
+        name = frame.get("User-Id")
+    except zmq.ZMQError:
+        return None
+    return str(name) or None
+
+
+def _why_not(address: str, error: zmq.ZMQError) -> str:
+    if error.errno == zmq.EADDRINUSE:
+        return f"publish.replay {address} is already in use: stop the other program or choose another address"
+    reason = zmq.strerror(error.errno or 0)
+    return f"publish.replay {address} cannot be bound ({reason}): write tcp://127.0.0.1:5556, or off"
