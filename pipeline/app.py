@@ -22,6 +22,8 @@ from pipeline.durability.folder import state_folder
 from pipeline.durability.keeper import StateKeeper
 from pipeline.inference.loop import Chores, InferenceLoop
 from pipeline.live import LiveCameras
+from pipeline.operations.metrics import Gauges
+from pipeline.operations.monitor import Monitor
 from pipeline.orders import Orders
 from pipeline.reload import Loader, Reloader
 from pipeline.stream.epoch import next_epoch
@@ -85,6 +87,7 @@ def run(
     if options.backend is not None:
         settings = settings.model_copy(update={"backend": options.backend})
     with ExitStack() as stack:
+        monitor = stack.enter_context(Monitor(config.metrics.bind))
         epoch = next_epoch(Path(user_state_dir("vidpipe")))
         bind, wire = config.publish.bind, config.publish.format
         publisher = stack.enter_context(Publisher(bind, epoch=epoch, wire=wire, insecure=options.insecure))
@@ -93,22 +96,26 @@ def run(
         checkpointer = stack.enter_context(Checkpointer(checkpoints, config.state.checkpoint_s))
         keeper = StateKeeper(checkpointer, checkpoints, epoch)
         fleet = stack.enter_context(Fleet())
-        loop = InferenceLoop(fleet, publisher, listener)
+        loop = InferenceLoop(fleet, publisher, _each(listener, monitor.observe), monitor.alarms)
         live = LiveCameras(fleet, loop, settings, insecure=options.insecure, keeper=keeper)
         stack.callback(live.close)
         live.apply(live.prepare(cameras))
         announce(Started(publisher.address, tuple(model.describe() for model in live.models.values())))
-        reloader = Reloader(
-            live, config, options.load or partial(_unchanged, config, cameras), fleet.wake, options.file
-        )
+        load = options.load or partial(_unchanged, config, cameras)
+        reloader = Reloader(live, config, load, fleet.wake, options.file, monitor=monitor)
         orders = Orders(live, reloader, fleet.wake)
         stack.enter_context(ControlServer(folder, orders.handlers))
         # what is loaded stays: no collection has to look at it again
         gc.freeze()
-        chores = Chores(turn=_all(orders.turn, reloader.turn, live.remember_when_due), second=_all(reloader.look))
+        chores = Chores(
+            turn=_all(orders.turn, reloader.turn, live.remember_when_due), second=_all(reloader.look, monitor.beat)
+        )
         with _signals(fleet.wake, reloader) as stopped:
             deadline_s = time.monotonic() + options.duration_s if options.duration_s else float("inf")
+            monitor.gauges = partial(_gauges, checkpointer)
+            monitor.ready()
             loop.run(lambda: stopped() or time.monotonic() >= deadline_s, chores)
+        monitor.stopping()
         outcomes = [
             CameraOutcome(name, camera.state, camera.detail, loop.processed(name))
             for name, camera in fleet.cameras.items()
@@ -121,6 +128,19 @@ def run(
 
 def _unchanged(config: Config, cameras: Mapping[str, Camera]) -> tuple[Config, Mapping[str, Camera]]:
     return config, cameras
+
+
+def _gauges(checkpointer: Checkpointer) -> Gauges:
+    """What the monitor asks each second."""
+    return Gauges(checkpoint_age_s=checkpointer.age_s, alarms={"checkpoint": checkpointer.alarm})
+
+
+def _each(*listeners: Callable[[Message], None]) -> Callable[[Message], None]:
+    def hear(message: Message) -> None:
+        for listener in listeners:
+            listener(message)
+
+    return hear
 
 
 def _all(*acts: Callable[[], None]) -> Callable[[], None]:

@@ -16,6 +16,7 @@ from engines.errors import VidpipeError
 if TYPE_CHECKING:
     from pipeline.config.schema import Camera, Config
     from pipeline.live import LiveCameras, Prepared
+    from pipeline.operations.monitor import Monitor
 
 _log = logging.getLogger(__name__)
 
@@ -41,12 +42,21 @@ class Reloader:
         load: reads the configuration anew, with the cameras that are to run.
         wake: ends the loop's wait.
         file: looked at each second; None where changes of the file shall not count.
+        monitor: is told when a reload begins and how it ends.
     """
 
     def __init__(
-        self, live: LiveCameras, config: Config, load: Loader, wake: Callable[[], None], file: Path | None
+        self,
+        live: LiveCameras,
+        config: Config,
+        load: Loader,
+        wake: Callable[[], None],
+        file: Path | None,
+        *,
+        monitor: Monitor,
     ) -> None:
         self._live, self._config, self._load, self._wake = live, config, load, wake
+        self._monitor = monitor
         self._file, self._seen, self._settling = file, _stamp(file), _stamp(file)
         self._asked: deque[Future[str]] = deque()
         self._ready: _Ready | None = None
@@ -75,6 +85,7 @@ class Reloader:
         if self._asked and not self._busy:
             self._busy = True
             self._seen = _stamp(self._file)
+            self._monitor.reloading()
             threading.Thread(target=self._prepare, args=(self._asked.popleft(),), name="reload", daemon=True).start()
 
     def _prepare(self, result: Future[str]) -> None:
@@ -85,6 +96,7 @@ class Reloader:
             self._refuse(result, error)
             self._busy = False
         except BaseException as error:
+            self._monitor.reloaded(ok=False)
             result.set_exception(error)
             self._busy = False
             raise
@@ -98,12 +110,16 @@ class Reloader:
             ready.prepared.close()
             self._refuse(ready.result, error)
             return
+        for name in changes.removed:
+            self._monitor.forget(name)
+        self._monitor.reloaded(ok=True)
         text = f"{changes}{self._waiting(ready.config)}"
         _log.info("the configuration was taken over: %s", text)
         ready.result.set_result(text)
 
     def _refuse(self, result: Future[str], error: VidpipeError) -> None:
         _log.warning("the configuration is not taken over, everything runs on as it was: %s", error)
+        self._monitor.reloaded(ok=False)
         result.set_exception(error)
 
     def _waiting(self, config: Config) -> str:

@@ -35,14 +35,24 @@ class _Lane:
 
 
 class InferenceLoop:
-    """Moves frames to runners and messages to the publisher. `listener` sees each message as it was published."""
+    """Moves frames to runners and messages to the publisher. `listener` sees each message as it was published.
 
-    def __init__(self, fleet: Fleet, publisher: Publisher, listener: Callable[[Message], None]) -> None:
+    `alarms` says what is wrong with vidpipe itself; every status repeats it.
+    """
+
+    def __init__(
+        self,
+        fleet: Fleet,
+        publisher: Publisher,
+        listener: Callable[[Message], None],
+        alarms: Callable[[], tuple[str, ...]] = tuple,
+    ) -> None:
         self._fleet = fleet
         self._lanes: dict[str, _Lane] = {}
         self._runners: list[ModelRunner] = []
         self._publisher = publisher
         self._listener = listener
+        self._alarms = alarms
         self._shown: dict[str, tuple[CameraState, str]] = {}
         self._ended: set[str] = set()
         self._ending: set[str] = set()
@@ -176,4 +186,5 @@ class InferenceLoop:
                 connections=camera.connections,
             ),
             inputs=runner.inputs_of(name),
+            alarms=self._alarms(),
         )

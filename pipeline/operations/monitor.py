@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,7 @@ from pipeline.operations.endpoint import Endpoint, Page
 from pipeline.operations.metrics import Gauges, Metrics
 from pipeline.operations.narration import Narrator
 from pipeline.operations.notify import ServiceManager
+from pipeline.operations.progress import Progress
 from pipeline.operations.pulse import Phase, Pulse, Verdict
 from pipeline.stream.messages import Message, Status
 
@@ -49,28 +51,42 @@ class Monitor:
         self._bind = bind
         self._metrics = Metrics(clock)
         self._pulse = Pulse(clock)
+        self._progress = Progress(clock)
         self._narrator = Narrator()
         self._manager = manager or ServiceManager()
         self._endpoint: Endpoint | None = None
+        self._alarms: Mapping[str, str] = {}
 
     @property
     def address(self) -> str | None:
         """Where the endpoint listens, as `host:port`; None where there is none."""
         return self._endpoint.address if self._endpoint else None
 
+    def alarms(self) -> tuple[str, ...]:
+        """What is wrong with vidpipe itself, as of the last beat."""
+        return tuple(text for text in self._alarms.values() if text)
+
     def observe(self, message: Message) -> None:
         """Take a message as it was published."""
         self._metrics.observe(message)
         if isinstance(message, Status):
             self._narrator.observe(message)
+            self._progress.observe(message)
 
     def beat(self) -> None:
-        """The loop went round; to be called about each second, and only by the loop itself."""
+        """The loop went round; to be called about each second, and only by the loop itself.
+
+        Where frames wait and none is processed, that is no sign of life.
+        """
+        trouble = self._progress.trouble()
         gauges = self.gauges()
-        self._pulse.beat()
+        self._alarms = {"inference": trouble, **gauges.alarms}
+        gauges = replace(gauges, alarms=self._alarms)
+        self._pulse.beat(trouble)
         self._metrics.beat(gauges)
-        self._narrator.alarms(gauges.alarms)
-        self._manager.alive()
+        self._narrator.alarms(self._alarms)
+        if not trouble:
+            self._manager.alive()
         self._manager.status(self._narrator.summary())
 
     def ready(self) -> None:
@@ -92,6 +108,7 @@ class Monitor:
         """The camera is no longer run."""
         self._metrics.forget(camera)
         self._narrator.forget(camera)
+        self._progress.forget(camera)
 
     def stopping(self) -> None:
         """The end begins: not ready any more."""

@@ -33,10 +33,11 @@ class Pulse:
         self._clock = clock
         self._silence_s = silence_s
         self._beat_s = clock()
+        self._trouble = ""
 
-    def beat(self) -> None:
-        """The loop went round."""
-        self._beat_s = self._clock()
+    def beat(self, trouble: str = "") -> None:
+        """The loop went round; `trouble` says why that is no progress, where it is none."""
+        self._beat_s, self._trouble = self._clock(), trouble
 
     def become(self, phase: Phase) -> None:
         """Go on to the next phase."""
@@ -48,6 +49,8 @@ class Pulse:
         silent_s = self._clock() - self._beat_s
         if self.phase is Phase.READY and silent_s > self._silence_s:
             return Verdict(ok=False, text=f"the inference loop has stood still for {silent_s:.0f} s")
+        if self._trouble:
+            return Verdict(ok=False, text=self._trouble)
         return Verdict(ok=True, text=self.phase.value)
 
     def ready(self) -> Verdict:

@@ -18,6 +18,7 @@ from pipeline.operations.metrics import Gauges
 from pipeline.operations.monitor import DEFAULT_BIND, Monitor
 from pipeline.operations.notify import ServiceManager
 from pipeline.operations.pulse import SILENCE_S, Phase, Pulse
+from pipeline.stream.messages import Counts
 
 ANY = "127.0.0.1:0"
 
@@ -248,6 +249,32 @@ def test_an_alarm_is_told_when_it_begins_and_when_it_ends(caplog):
         ("WARNING", "journal: the disk is full"),
         ("INFO", "journal: all is well again"),
     ]
+
+
+def test_a_loop_that_goes_round_without_processing_anything_is_not_alive(tmp_path, caplog):
+    clock = Clock()
+    place = str(tmp_path / "notify")
+    waiting = status("a", counts=Counts(due=12, processed=10, in_flight=2))
+    dead = status("b", state="backoff", counts=Counts(due=5, processed=5))
+    with listening(place) as link:
+        manager = ServiceManager({"NOTIFY_SOCKET": place, "WATCHDOG_USEC": "1"})
+        with Monitor(ANY, clock=clock, manager=manager) as monitor:
+            monitor.ready()
+            told = []
+            for second in range(32):
+                clock.now_s = 100.0 + second
+                monitor.observe(waiting)
+                monitor.observe(dead)
+                monitor.beat()
+                told += heard(link)
+            assert told.count("WATCHDOG=1") == 31, "fed until frames had waited for 30 s"
+            assert ask(monitor.address, "/healthz") == (503, "frames of a wait and are not processed\n")
+            assert 'vidpipe_alarm{part="inference"} 1.0' in ask(monitor.address, "/metrics")[1]
+            monitor.observe(status("a", counts=Counts(due=12, processed=11, in_flight=1)))
+            monitor.beat()
+            assert ask(monitor.address, "/healthz")[0] == 200
+            assert heard(link).count("WATCHDOG=1") == 1
+    assert "inference: frames of a wait" in caplog.text
 
 
 def test_the_pulse_counts_from_the_moment_it_became_ready():
