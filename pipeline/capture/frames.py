@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
+from pipeline.capture.limits import is_encrypted
+
 if TYPE_CHECKING:
     from pipeline.capture.decoder_log import DecoderNews
     from pipeline.capture.protocol import Order
@@ -54,6 +56,10 @@ def open_source(order: Order) -> FrameSource:
         from pipeline.capture.scene_source import SceneSource  # noqa: PLC0415 - each process needs one kind of source
 
         return SceneSource(order.address)
+    if is_encrypted(order):
+        from pipeline.capture.handshake import check_certificate  # noqa: PLC0415
+
+        check_certificate(order)
     if order.capture == "pyav":
         from pipeline.capture.pyav_source import PyAvSource  # noqa: PLC0415
 

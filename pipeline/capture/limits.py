@@ -22,11 +22,27 @@ _FORMATS = {"rtsp": "rtsp,mpegts", "http": "mpjpeg," + _CONTAINERS, "file": _CON
 
 
 def ffmpeg_options(order: Order) -> dict[str, str]:
-    """FFmpeg's options for a network source or file: transport, what it may open and which certificates it trusts."""
+    """FFmpeg's options for a network source or file: transport, what it may open and which certificates it trusts.
+
+    Raises:
+        SourceError: certificates are to be checked, and there is no list of authorities.
+    """
     options = {"protocol_whitelist": _PROTOCOLS[order.kind], "format_whitelist": _FORMATS[order.kind]}
     if order.kind == "rtsp":
         options["rtsp_transport"] = order.transport
-    return options
+    return options | (_trust_options(order) if is_encrypted(order) else {})
+
+
+def is_encrypted(order: Order) -> bool:
+    """Whether the address asks for TLS."""
+    return order.address.lower().startswith(("rtsps://", "https://"))
+
+
+def _trust_options(order: Order) -> dict[str, str]:
+    from pipeline.capture.tls import authorities  # noqa: PLC0415 - few cameras speak TLS
+
+    # FFmpeg's own default is to trust everybody, and without a file its OpenSSL knows no authority
+    return {"tls_verify": "1", "ca_file": order.ca_file or authorities()} if order.tls_verify else {"tls_verify": "0"}
 
 
 def ffmpeg_address(order: Order) -> str:

@@ -9,19 +9,20 @@ from pipeline.capture.finding import Finding
 from pipeline.capture.probe_http import probe_http
 from pipeline.capture.probe_local import probe_device, probe_file
 from pipeline.capture.probe_rtsp import probe_rtsp
+from pipeline.capture.tls import SYSTEM_TRUST, Trust
 from pipeline.capture.wire import Deadline
 from pipeline.rtsp.url import parse_url
 
-__all__ = ["Finding", "probe"]
+__all__ = ["Finding", "Trust", "probe"]
 
 
-def probe(url: str, *, timeout_s: float = 5.0, ca_file: str | None = None) -> Finding:
+def probe(url: str, *, timeout_s: float = 5.0, trust: Trust = SYSTEM_TRUST) -> Finding:
     """Look at a source once, without decoding, in `timeout_s` at most.
 
     Args:
         url: `rtsp(s)://`, `http(s)://`, `scene://`, a file's path or `file://` URL, or a device number.
         timeout_s: for the whole probe, name look-up included, however slowly the other side answers.
-        ca_file: certificates to trust for TLS instead of the system's.
+        trust: how the certificate of `rtsps` and `https` is checked.
 
     Raises:
         AuthenticationError: the camera wants other credentials; asking again soon may lock the account.
@@ -41,7 +42,7 @@ def probe(url: str, *, timeout_s: float = 5.0, ca_file: str | None = None) -> Fi
     if scheme == "file":
         return probe_file(Path("/" + rest.lstrip("/")))
     if scheme in ("rtsp", "rtsps"):
-        return probe_rtsp(parse_url(url), Deadline(timeout_s), ca_file=ca_file)
+        return probe_rtsp(parse_url(url), Deadline(timeout_s), trust)
     if scheme in ("http", "https"):
-        return probe_http(parse_url(url), Deadline(timeout_s), ca_file=ca_file)
+        return probe_http(parse_url(url), Deadline(timeout_s), trust)
     raise SourceError(f"{scheme[:20]}:// is no kind of source: use rtsp://, http://, a file's path or a device number")

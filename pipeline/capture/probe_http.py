@@ -6,6 +6,7 @@ from urllib.parse import urljoin
 
 from engines.errors import AuthenticationError, ProtocolError, SourceError, UnsupportedSourceError
 from pipeline.capture.finding import Finding
+from pipeline.capture.tls import SYSTEM_TRUST, Trust
 from pipeline.capture.wire import Deadline, Wire, shown_path
 from pipeline.rtsp.auth import authorization, parse_challenges, strongest
 from pipeline.rtsp.message import MAX_HEAD_BYTES, Headers, Request, Response, format_request, parse_head
@@ -15,15 +16,15 @@ _MAX_REDIRECTS = 3
 _PLAYLISTS = ("application/vnd.apple.mpegurl", "application/x-mpegurl", "audio/mpegurl", "audio/x-mpegurl")
 
 
-def probe_http(url: StreamUrl, deadline: Deadline, *, ca_file: str | None = None) -> Finding:
+def probe_http(url: StreamUrl, deadline: Deadline, trust: Trust = SYSTEM_TRUST) -> Finding:
     """What the server sends. Raises SourceError or one of its kinds, without credentials."""
     for _ in range(_MAX_REDIRECTS + 1):
-        response = _ask(url, deadline, ca_file, "")
+        response = _ask(url, deadline, trust, "")
         if response.status == 401 and url.credentials is not None:
             challenge = strongest(parse_challenges(response.headers.all("WWW-Authenticate")))
             if challenge is not None:
                 proof = authorization(challenge, url.credentials, "GET", url.target)
-                response = _ask(url, deadline, ca_file, proof)
+                response = _ask(url, deadline, trust, proof)
         if response.status not in (301, 302, 303, 307, 308):
             _check(response, url)
             return _finding(response, url)
@@ -31,11 +32,11 @@ def probe_http(url: StreamUrl, deadline: Deadline, *, ca_file: str | None = None
     raise SourceError(f"{url.place} sends clients on and on: more than {_MAX_REDIRECTS} redirects")
 
 
-def _ask(url: StreamUrl, deadline: Deadline, ca_file: str | None, proof: str) -> Response:
+def _ask(url: StreamUrl, deadline: Deadline, trust: Trust, proof: str) -> Response:
     lines = [("Host", url.place), ("User-Agent", "vidpipe"), ("Accept", "*/*"), ("Connection", "close")]
     if proof:
         lines.append(("Authorization", proof))
-    with Wire(url, deadline, ca_file=ca_file) as wire:
+    with Wire(url, deadline, trust) as wire:
         wire.send(format_request(Request("GET", url.target, Headers(tuple(lines)), protocol="HTTP/1.1")))
         return _read_head(wire, url)
 

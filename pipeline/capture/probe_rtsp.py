@@ -6,6 +6,7 @@ import contextlib
 
 from engines.errors import AuthenticationError, ProtocolError, SourceError, UnsupportedSourceError
 from pipeline.capture.finding import Finding
+from pipeline.capture.tls import SYSTEM_TRUST, Trust
 from pipeline.capture.wire import Deadline, Wire, shown_path
 from pipeline.redaction import redact
 from pipeline.rtsp.auth import Challenge, authorization, parse_challenges, strongest
@@ -27,9 +28,9 @@ CODECS = {
 """Names in RTP and in FFmpeg of what OpenCV's decoder takes; its wheels differ on AV1, which is left out."""
 
 
-def probe_rtsp(url: StreamUrl, deadline: Deadline, *, ca_file: str | None = None) -> Finding:
+def probe_rtsp(url: StreamUrl, deadline: Deadline, trust: Trust = SYSTEM_TRUST) -> Finding:
     """What the server describes. Raises SourceError or one of its kinds, without credentials."""
-    with Wire(url, deadline, ca_file=ca_file) as wire:
+    with Wire(url, deadline, trust) as wire:
         client = _Client(wire, url)
         client.ask("OPTIONS")
         response = client.ask("DESCRIBE")

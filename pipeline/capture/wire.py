@@ -11,13 +11,12 @@ import time
 from types import TracebackType
 from typing import Any
 
-from engines.errors import SourceError
+from engines.errors import SilentSourceError, SourceError, UnreachableError
+from pipeline.capture.tls import SYSTEM_TRUST, TLS_SCHEMES, Trust, secure
 from pipeline.redaction import redact
 from pipeline.rtsp.url import StreamUrl
 
 MAX_BYTES = 256 * 1024  # of all answers on one connection
-
-_TLS_SCHEMES = ("rtsps", "https")
 
 
 def shown_path(url: StreamUrl) -> str:
@@ -41,7 +40,7 @@ class Deadline:
 
     def missed(self, place: str) -> SourceError:
         """What to raise when time has run out."""
-        return SourceError(
+        return SilentSourceError(
             f"{place} has given no full answer within {self.timeout_s:g} s: is the camera on, and is the address right?"
         )
 
@@ -50,17 +49,17 @@ class Wire:
     """An open connection. Raises SourceError, with one sentence, where it cannot be made.
 
     Args:
-        url: where to connect; `rtsps` and `https` speak TLS and check the certificate.
+        url: where to connect; `rtsps` and `https` speak TLS.
         deadline: when to give up.
-        ca_file: certificates to trust instead of the system's.
+        trust: how the certificate is checked.
     """
 
-    def __init__(self, url: StreamUrl, deadline: Deadline, *, ca_file: str | None = None) -> None:
+    def __init__(self, url: StreamUrl, deadline: Deadline, trust: Trust = SYSTEM_TRUST) -> None:
         self._place, self._deadline = url.place, deadline
         self._received = 0
         self._socket: socket.socket = _connect(url, deadline)
-        if url.scheme in _TLS_SCHEMES:
-            self._socket = _secure(self._socket, url, deadline, ca_file)
+        if url.scheme in TLS_SCHEMES:
+            self._socket = _secure(self._socket, url, deadline, trust)
 
     def send(self, data: bytes) -> None:
         """Send all of it."""
@@ -123,12 +122,12 @@ def _connect(url: StreamUrl, deadline: Deadline) -> socket.socket:
 
 def _unreachable(place: str, error: OSError, deadline: Deadline) -> SourceError:
     if isinstance(error, ConnectionRefusedError):
-        return SourceError(
+        return UnreachableError(
             f"{place} refuses the connection: nothing listens there; is the camera up and the port right?"
         )
     if isinstance(error, TimeoutError):
         return deadline.missed(place)
-    return SourceError(f"{place} cannot be reached: {_reason(error)}")
+    return UnreachableError(f"{place} cannot be reached: {_reason(error)}")
 
 
 def _look_up(url: StreamUrl, deadline: Deadline) -> list[Any]:
@@ -141,9 +140,9 @@ def _look_up(url: StreamUrl, deadline: Deadline) -> list[Any]:
     try:
         found = answers.get(timeout=deadline.left_s(url.place))
     except queue.Empty:
-        raise SourceError(f"the name {host} has not been resolved within {deadline.timeout_s:g} s") from None
+        raise SilentSourceError(f"the name {host} has not been resolved within {deadline.timeout_s:g} s") from None
     if not found:
-        raise SourceError(f"the name {host} is not known to the name service: is it spelt right?")
+        raise UnreachableError(f"the name {host} is not known to the name service: is it spelt right?")
     return found
 
 
@@ -162,29 +161,16 @@ def _is_number(host: str) -> bool:
     return True
 
 
-def _secure(sock: socket.socket, url: StreamUrl, deadline: Deadline, ca_file: str | None) -> ssl.SSLSocket:
+def _secure(sock: socket.socket, url: StreamUrl, deadline: Deadline, trust: Trust) -> socket.socket:
     try:
-        context = _trusting(ca_file)
         sock.settimeout(deadline.left_s(url.place))
-        return context.wrap_socket(sock, server_hostname=url.host)
-    except ssl.SSLCertVerificationError as error:
-        sock.close()
-        raise SourceError(f"the TLS certificate of {url.place} is not trusted: {error.verify_message}") from error
-    except OSError as error:
-        sock.close()
-        if isinstance(error, TimeoutError):
-            raise deadline.missed(url.place) from error
-        raise SourceError(f"{url.place} does not speak TLS as {url.scheme}:// asks: {_reason(error)}") from error
     except SourceError:
         sock.close()
         raise
-
-
-def _trusting(ca_file: str | None) -> ssl.SSLContext:
     try:
-        return ssl.create_default_context(cafile=ca_file)
-    except OSError as error:
-        raise SourceError(f"the certificates in {ca_file} cannot be used: {_reason(error)}") from error
+        return secure(sock, url, trust)
+    except TimeoutError as error:
+        raise deadline.missed(url.place) from error
 
 
 def _reason(error: OSError) -> str:

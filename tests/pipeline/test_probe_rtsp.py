@@ -18,7 +18,7 @@ from scripted_server import Script, ScriptedServer, answers, drips, hangs_up, sa
 
 from engines.errors import AuthenticationError, ProtocolError, SourceError, UnsupportedSourceError
 from pipeline.capture import wire
-from pipeline.capture.probe import Finding, probe
+from pipeline.capture.probe import Finding, Trust, probe
 from pipeline.fakecam import Encoding, FakeCamera
 from pipeline.fakecam.pictures import PictureMedia
 from pipeline.rtsp.auth import Credentials, Guard
@@ -193,11 +193,11 @@ def test_certificate_must_be_trusted(media: PictureMedia, certificate: tuple[Pat
     context.load_cert_chain(*certificate)
     with FakeCamera(media, tls=context) as camera:
         assert camera.url.startswith("rtsps://")
-        assert probe(camera.url, ca_file=str(certificate[0])).codec == "h264"
+        assert probe(camera.url, trust=Trust(ca_file=str(certificate[0]))).codec == "h264"
         with pytest.raises(SourceError, match=r"TLS certificate of 127\.0\.0\.1:\d+ is not trusted: self.signed"):
             probe(camera.url)
         with pytest.raises(SourceError, match="cannot be used"):
-            probe(camera.url, ca_file="nowhere.pem")
+            probe(camera.url, trust=Trust(ca_file="nowhere.pem"))
 
 
 def test_server_without_tls_is_told(media: PictureMedia) -> None:
