@@ -8,8 +8,10 @@ from concurrent.futures import Executor
 from typing import Literal
 
 from engines.errors import VidpipeError
+from pipeline.fakecam.board import View
+from pipeline.fakecam.faults import Resize
 from pipeline.fakecam.feed import Feed
-from pipeline.fakecam.media import Media
+from pipeline.fakecam.media import Media, StreamFormat
 from pipeline.fakecam.viewer import Viewer
 
 StartMode = Literal["live", "on_connect"]
@@ -26,7 +28,7 @@ log = logging.getLogger(__name__)
 
 
 class Camera:
-    """Belongs to one event loop; only `paused` may be set from elsewhere.
+    """Belongs to one event loop.
 
     Args:
         path: name below the server's address, without a leading slash.
@@ -34,12 +36,14 @@ class Camera:
         start: see `StartMode`.
         began_at: the loop's time at which a live camera's media time was 0.
         executor: where pictures are read and encoded.
+        view: the faults of the camera.
     """
 
-    def __init__(self, path: str, media: Media, start: StartMode, *, began_at: float, executor: Executor) -> None:
+    def __init__(
+        self, path: str, media: Media, start: StartMode, *, began_at: float, executor: Executor, view: View
+    ) -> None:
         self.path, self.media, self.start = path, media, start
-        self.paused = False
-        self._began_at, self._executor = began_at, executor
+        self._began_at, self._executor, self._view = began_at, executor, view
         self._watching: list[Viewer] = []
         self._feeds: dict[Viewer | None, asyncio.Task[None]] = {}  # a live camera has one feed, under None
 
@@ -47,6 +51,16 @@ class Camera:
     def lossless(self) -> bool:
         """Whether the camera waits for a slow client instead of leaving pictures out."""
         return self.start == "on_connect"
+
+    @property
+    def format(self) -> StreamFormat:
+        """What a client is told before the first picture."""
+        shown, resize = self.media.format, self._view.find(Resize)
+        if resize is None:
+            return shown
+        from pipeline.fakecam.studio import altered, altered_format  # noqa: PLC0415 - needs PyAV
+
+        return altered_format(altered(shown, resize))
 
     @property
     def viewers(self) -> tuple[Viewer, ...]:
@@ -71,7 +85,7 @@ class Camera:
             task.cancel()
 
     def _begin(self, viewers: list[Viewer], *, start_s: float, began_at: float | None) -> asyncio.Task[None]:
-        feed = Feed(self.media, self._executor, viewers, lambda: self.paused)
+        feed = Feed(self.media, self._executor, viewers, self._view)
         return asyncio.get_running_loop().create_task(self._run(feed, viewers, start_s, began_at))
 
     async def _run(self, feed: Feed, viewers: list[Viewer], start_s: float, began_at: float | None) -> None:

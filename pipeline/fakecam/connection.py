@@ -5,16 +5,20 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import secrets
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Mapping
 from urllib.parse import unquote, urlsplit
 
 from engines.errors import ProtocolError
 from pipeline.fakecam.camera import Camera
+from pipeline.fakecam.description import describe
+from pipeline.fakecam.faults import Answer, Close, Full, Hang, Reset, Silent
+from pipeline.fakecam.history import Answered, Asked, Event, History, Left, PictureSent, Played, Refused
+from pipeline.fakecam.line import Line
 from pipeline.fakecam.transport import InterleavedTransport, Transport, open_udp, wanted_channels, wanted_ports
 from pipeline.fakecam.viewer import Viewer
 from pipeline.rtsp.auth import Guard
 from pipeline.rtsp.message import Headers, MessageParser, Request, Response, format_response
-from pipeline.rtsp.sdp import format_sdp
 
 SESSION_TIMEOUT_S = 60
 METHODS = ("OPTIONS", "DESCRIBE", "SETUP", "PLAY", "PAUSE", "GET_PARAMETER", "SET_PARAMETER", "TEARDOWN")
@@ -26,24 +30,28 @@ class Connection:
     """Serves one client until it leaves.
 
     Args:
-        reader, writer: the client's stream, plain or TLS.
+        reader, line: the client's stream, plain or TLS.
+        number: of the connection, in the history.
         cameras: by path.
         guard: asks for credentials; None admits everybody.
-        note: called with the name of each thing worth counting: `plays`, `refused`.
+        history: where what happens is noted.
     """
 
     def __init__(
         self,
         reader: asyncio.StreamReader,
-        writer: asyncio.StreamWriter,
+        line: Line,
+        *,
+        number: int,
         cameras: Mapping[str, Camera],
         guard: Guard | None,
-        note: Callable[[str], None],
+        history: History,
     ) -> None:
-        self._reader, self._writer = reader, writer
-        self._cameras, self._guard, self._note = cameras, guard, note
+        self._reader, self._line, self._number = reader, line, number
+        self._cameras, self._guard, self._history = cameras, guard, history
         self._nonce = secrets.token_hex(16)
         self._session = secrets.token_hex(8)
+        self._early = b""  # what came while a request was left to hang
         self._camera: Camera | None = None
         self._transport: Transport | None = None
         self._viewer: Viewer | None = None
@@ -51,34 +59,35 @@ class Connection:
         self._heard_s = asyncio.get_running_loop().time()
 
     @property
-    def camera(self) -> Camera | None:
-        """The camera that the client has set up."""
-        return self._camera
+    def path(self) -> str | None:
+        """The camera that the client has named last."""
+        return self._line.view.path
 
     async def serve(self) -> None:
         """Answer requests until the client leaves, falls silent or sends what is no RTSP."""
         parser = MessageParser()
         try:
+            self._cut_off()
             while data := await self._read():
                 for message in parser.feed(data):
                     if isinstance(message, Request):
                         await self._handle(message)
         except ProtocolError:
-            self._writer.write(format_response(Response(400)))
+            with contextlib.suppress(OSError):
+                await self._line.send(format_response(Response(400)))
         except OSError:
             pass  # the client is gone, which is its right
         finally:
-            self._leave()
-            self._writer.close()
+            self.close()
 
-    def close(self) -> None:
-        """Hang up, after what is already on its way."""
+    def close(self, *, reset: bool = False) -> None:
+        """Hang up: after what is already on its way, or by a reset."""
         self._leave()
-        self._writer.close()
+        self._line.end(reset=reset)
 
     async def _read(self) -> bytes:
         """What the client sends; empty at its end, or when it has been silent for longer than a session may be."""
-        while True:
+        while not self._early:
             over_tcp = self._viewer is not None and isinstance(self._transport, InterleavedTransport)
             patience = None if over_tcp else SESSION_TIMEOUT_S
             try:
@@ -89,21 +98,61 @@ class Connection:
                 continue  # datagrams of the client have kept the session alive
             self._hear()
             return data
+        data, self._early = self._early, b""
+        return data
 
     def _hear(self) -> None:
         self._heard_s = asyncio.get_running_loop().time()
 
     async def _handle(self, request: Request) -> None:
+        self._line.view.path = getattr(self._find(request.uri), "path", None) or self.path
+        method, view = request.method, self._line.view
+        self._note(Asked(time_s=time.monotonic(), connection=self._number, path=self.path, method=method))
+        self._cut_off()
+        while view.find(Silent) or view.find(Hang, at=method):
+            await self._hang()
         response = await self._answer(request)
         lines = (("CSeq", request.headers.get("CSeq", "0")), ("Server", "vidpipe"), *response.headers.lines)
-        self._writer.write(format_response(Response(response.status, headers=Headers(lines), body=response.body)))
-        await self._writer.drain()
-        if request.method == "PLAY" and response.status == 200:
+        data = format_response(Response(response.status, headers=Headers(lines), body=response.body))
+        await self._send(method, response.status, data)
+        if method == "PLAY" and response.status == 200:
             self._play()
+
+    def _cut_off(self) -> None:
+        for kind in (Reset, Close):
+            if self._line.view.find(kind, at=""):
+                self.close(reset=kind is Reset)
+                raise ConnectionResetError("a fault ends the connection")
+
+    async def _send(self, method: str, status: int, data: bytes) -> None:
+        for kind in (Reset, Close):
+            if self._line.view.find(kind, at=method):
+                await self._line.cut(data, reset=kind is Reset)
+                raise ConnectionResetError("a fault ends the connection")
+        await self._line.send(data)
+        now = time.monotonic()
+        self._note(Answered(time_s=now, connection=self._number, path=self.path, method=method, status=status))
+
+    async def _hang(self) -> None:
+        """Wait until the faults change or the client sends on. Raises OSError where it leaves."""
+        news = [asyncio.ensure_future(one) for one in (self._line.view.changed(), self._reader.read(65536))]
+        try:
+            await asyncio.wait(news, return_when=asyncio.FIRST_COMPLETED)
+            if news[1].done():
+                data = news[1].result()
+                if not data:
+                    raise ConnectionResetError("the client has left")
+                self._early += data
+        finally:
+            for one in news:
+                one.cancel()
+            await asyncio.gather(*news, return_exceptions=True)  # nobody else may read before this reader has let go
 
     async def _answer(self, request: Request) -> Response:
         if (refusal := self._refusal(request)) is not None:
             return refusal
+        if fault := self._line.view.find(Answer, at=request.method):
+            return Response(fault.status)
         if request.method == "OPTIONS":
             return _response(200, ("Public", ", ".join(METHODS)))
         if request.method == "DESCRIBE":
@@ -125,30 +174,27 @@ class Connection:
             or guard.admits(given, request.method, request.uri, self._nonce)
         ):
             return None
-        self._note("refused")
+        self._note(Refused(time_s=time.monotonic(), connection=self._number, path=self.path, wrong=bool(given)))
         return _response(401, ("WWW-Authenticate", guard.challenge(self._nonce).header()))
 
     def _describe(self, request: Request) -> Response:
         camera = self._find(request.uri)
-        if camera is None:
-            return Response(404)
-        picture = camera.media.format
-        sdp = format_sdp(
-            host=str(self._writer.get_extra_info("sockname")[0]),
-            title=camera.path,
-            sps=picture.sps,
-            pps=picture.pps,
-            frame_rate=picture.frame_rate,
-            ends_s=camera.media.duration_s if camera.lossless else None,
-        )
+        if camera is None or self._full(camera):
+            return Response(404 if camera is None else 503)
+        sdp = describe(camera, self._line.view, self._line.host("sockname"))
         base = request.uri.rstrip("/") + "/"
         headers = Headers((("Content-Base", base), ("Content-Type", "application/sdp")))
         return Response(200, headers=headers, body=sdp.encode())
 
+    def _full(self, camera: Camera) -> bool:
+        """Whether the camera serves as many as it can."""
+        full = self._line.view.find(Full)
+        return full is not None and self._viewer is None and len(camera.viewers) >= full.viewers
+
     async def _setup(self, request: Request) -> Response:
         camera = self._find(request.uri)
-        if camera is None:
-            return Response(404)
+        if camera is None or self._full(camera):
+            return Response(404 if camera is None else 503)
         if self._viewer is not None:
             return Response(455)
         transport = await self._open_transport(request.headers.get("Transport"))
@@ -161,11 +207,11 @@ class Connection:
 
     async def _open_transport(self, wanted: str) -> Transport | None:
         """The first of the client's options that can be had."""
-        client, host = (self._writer.get_extra_info(name)[0] for name in ("peername", "sockname"))
         for option in wanted.split(","):
             if channels := wanted_channels(option.strip()):
-                return InterleavedTransport(self._writer, channels)
+                return InterleavedTransport(self._line, channels)
             if ports := wanted_ports(option.strip()):
+                client, host = self._line.host("peername"), self._line.host("sockname")
                 return await open_udp(host=host, client=client, client_ports=ports, heard=self._hear)
         return None
 
@@ -188,10 +234,12 @@ class Connection:
         camera, transport = self._camera, self._transport
         assert camera is not None
         assert transport is not None
+        if self._full(camera):
+            return Response(503)
         if self._viewer is not None:
             self._viewer.muted = False
             return _response(200, ("Session", self._session))
-        self._viewer = Viewer(transport, lossless=camera.lossless)
+        self._viewer = Viewer(transport, self._line.view, self._picture_sent, lossless=camera.lossless)
         track = request.uri.rstrip("/").removesuffix(_TRACK) + _TRACK
         info = f"url={track};seq={self._viewer.first_sequence};rtptime={self._viewer.first_timestamp}"
         reach = "npt=0.000-" if camera.lossless else "npt=now-"
@@ -200,13 +248,24 @@ class Connection:
     def _play(self) -> None:
         if self._camera is None or self._viewer is None or self._sending is not None:
             return
-        self._sending = asyncio.get_running_loop().create_task(self._send(self._viewer))
+        self._sending = asyncio.get_running_loop().create_task(self._run(self._viewer))
         self._camera.attach(self._viewer)
-        self._note("plays")
+        self._note(Played(time_s=time.monotonic(), connection=self._number, path=self._camera.path))
 
-    async def _send(self, viewer: Viewer) -> None:
+    async def _run(self, viewer: Viewer) -> None:
         with contextlib.suppress(OSError):  # the reading side sees the same end and leaves
             await viewer.run()
+
+    def _picture_sent(self, index: int, ticks: int, timestamp: int) -> None:
+        if self._camera is not None:
+            path, number, now = self._camera.path, self._number, time.monotonic()
+            sent = PictureSent(
+                time_s=now, connection=number, path=path, index=index, ticks=ticks, rtp_timestamp=timestamp
+            )
+            self._note(sent)
+
+    def _note(self, event: Event) -> None:
+        self._history.note(event)
 
     def _mute(self) -> Response:
         if self._viewer is None:
@@ -216,10 +275,9 @@ class Connection:
 
     def _leave(self) -> None:
         """Stop playing; the connection itself stays."""
-        if self._camera is not None and self._viewer is not None:
+        if self._camera is not None and self._sending is not None and self._viewer is not None:
             self._camera.detach(self._viewer)
-            self._note("leaves")
-        if self._sending is not None:
+            self._note(Left(time_s=time.monotonic(), connection=self._number, path=self._camera.path))
             self._sending.cancel()
         self._camera = self._viewer = self._sending = None
         self._forget_transport()

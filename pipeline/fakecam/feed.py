@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Executor
 from functools import partial
 
+from pipeline.fakecam.board import View
+from pipeline.fakecam.faults import Freeze, Resize
 from pipeline.fakecam.media import Media, Playback
 from pipeline.fakecam.viewer import Viewer
 from pipeline.rtsp.h264 import CLOCK_HZ, AccessUnit
@@ -19,11 +21,14 @@ class Feed:
         media: what to play.
         executor: where pictures are read and encoded, one read ahead of the one on show.
         viewers: who watches; may change while the feed runs.
-        paused: while true, pictures pass unseen: the clock runs on, as in a camera that hangs.
+        view: the faults of the camera.
     """
 
-    def __init__(self, media: Media, executor: Executor, viewers: Sequence[Viewer], paused: Callable[[], bool]) -> None:
-        self._media, self._executor, self._viewers, self._paused = media, executor, viewers, paused
+    def __init__(self, media: Media, executor: Executor, viewers: Sequence[Viewer], view: View) -> None:
+        self._media, self._executor, self._viewers, self._view = media, executor, viewers, view
+        from pipeline.fakecam.studio import Studio  # noqa: PLC0415 - needs PyAV
+
+        self._studio = Studio(media.format)
         self._idr_asked = False
 
     async def run(self, start_s: float = 0.0, *, began_at: float | None = None) -> None:
@@ -49,15 +54,25 @@ class Feed:
             await viewer.end()
 
     def _read(self, playback: Playback) -> asyncio.Future[list[AccessUnit]]:
-        fresh = not self._idr_asked and any(viewer.wants_idr and not viewer.muted for viewer in self._viewers)
+        fresh = not self._idr_asked and (self._idr_wanted() or self._studio.busy)
         self._idr_asked = self._idr_asked or fresh
         return asyncio.get_running_loop().run_in_executor(self._executor, partial(playback.read, fresh=fresh))
+
+    def _idr_wanted(self) -> bool:
+        return any(viewer.wants_idr and not viewer.muted for viewer in self._viewers)
 
     async def _show(self, unit: AccessUnit) -> None:
         if unit.idr:
             self._idr_asked = False
+        unit = await self._altered(unit)
         for viewer in tuple(self._viewers):
-            if self._paused():
-                viewer.wants_idr = True
-            else:
-                await viewer.show(unit)
+            await viewer.show(unit)
+
+    async def _altered(self, unit: AccessUnit) -> AccessUnit:
+        """The picture as the camera's faults make it."""
+        self._studio.follow(unit)
+        freeze, resize = self._view.find(Freeze), self._view.find(Resize)
+        if not (freeze or resize or self._studio.busy):
+            return unit
+        alter = partial(self._studio.alter, unit, freeze, resize, fresh=self._idr_wanted())
+        return await asyncio.get_running_loop().run_in_executor(self._executor, alter)

@@ -8,15 +8,23 @@ import os
 import socket
 import ssl
 import threading
+import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from typing import TypeVar
 
 from engines.errors import SourceError
+from pipeline.fakecam.board import Board, Injection, View
 from pipeline.fakecam.camera import Camera, StartMode
 from pipeline.fakecam.connection import Connection
+from pipeline.fakecam.faults import Close, Fault, Reset, SlowAccept
+from pipeline.fakecam.history import Closed, History, Opened
+from pipeline.fakecam.line import Line
 from pipeline.fakecam.media import Media
 from pipeline.rtsp.auth import Guard
+
+T = TypeVar("T")
 
 _ENCODING_THREADS = 4
 _HANDSHAKE_S = 10.0
@@ -33,16 +41,24 @@ class Listener:
         media: Mapping[str, Media],
         start: StartMode,
         guard: Guard | None,
-        note: Callable[[str], None],
+        history: History,
         began_at: float,
     ) -> None:
+        self._board = Board(history)
         self._executor = ThreadPoolExecutor(_ENCODING_THREADS, thread_name_prefix="fakecam-encode")
         # live cameras run out of step, as real ones do: in step, all their pictures would come in one burst
         self._cameras = {
-            path: Camera(path, one, start, began_at=began_at - _SPREAD_S * k / len(media), executor=self._executor)
+            path: Camera(
+                path,
+                one,
+                start,
+                began_at=began_at - _SPREAD_S * k / len(media),
+                executor=self._executor,
+                view=View(self._board, 0.0, path),
+            )
             for k, (path, one) in enumerate(media.items())
         }
-        self._guard, self._note = guard, note
+        self._guard, self._history = guard, history
         self._connections: set[Connection] = set()
         self._serving: set[asyncio.Task[None]] = set()
 
@@ -62,25 +78,37 @@ class Listener:
         self._thread.join()
         self._executor.shutdown(wait=True)
 
-    def call(self, act: Callable[[Listener], None]) -> None:
+    def call(self, act: Callable[[Listener], T]) -> T:
         """Run a function in the loop's thread and wait until it is done."""
 
-        async def run() -> None:
-            act(self)
+        async def run() -> T:
+            return act(self)
 
-        asyncio.run_coroutine_threadsafe(run(), self._loop).result(5.0)
+        return asyncio.run_coroutine_threadsafe(run(), self._loop).result(5.0)
 
-    def disconnect(self, path: str | None) -> None:
+    def disconnect(self, path: str | None, *, reset: bool = False) -> None:
         """Hang up on clients; in the loop's thread."""
         for connection in tuple(self._connections):
-            if path is None or (connection.camera is not None and connection.camera.path == path):
-                connection.close()
+            if path in (None, connection.path):
+                connection.close(reset=reset)
 
-    def set_paused(self, path: str | None, *, paused: bool) -> None:
-        """Let cameras hang, or end it; in the loop's thread."""
-        for camera in self._cameras.values():
-            if path in (None, camera.path):
-                camera.paused = paused
+    def inject(self, asked: Injection) -> None:
+        """Let a fault begin, now or later; in the loop's thread."""
+        if asked.after_s > 0:
+            self._loop.call_later(asked.after_s, self._begin, asked)
+        else:
+            self._begin(asked)
+
+    def clear(self, path: str | None, kind: type[Fault] | None) -> int:
+        """End faults; gives how many. In the loop's thread."""
+        return self._board.clear(path, kind)
+
+    def _begin(self, asked: Injection) -> None:
+        active = self._board.begin(asked)
+        if isinstance(asked.fault, Reset | Close) and not asked.fault.at and asked.reach != "new":
+            self.disconnect(asked.path, reset=isinstance(asked.fault, Reset))
+        if active is not None and asked.for_s is not None:
+            self._loop.call_later(asked.for_s, self._board.end, active)
 
     def _run(self) -> None:
         try:
@@ -91,6 +119,7 @@ class Listener:
     async def _main(self) -> None:
         self._loop.add_reader(self._socket, self._accept)
         await self._ended.wait()
+        self._board.clear()
         self._loop.remove_reader(self._socket)
         self._socket.close()
         while tasks := asyncio.all_tasks() - {asyncio.current_task()}:
@@ -124,6 +153,10 @@ class Listener:
             self._loop.add_reader(self._socket, self._accept)
 
     async def _serve(self, sock: socket.socket) -> None:
+        opened_s = time.monotonic()
+        view = View(self._board, opened_s)
+        while (slow := view.find(SlowAccept)) and (left_s := opened_s + slow.delay_s - time.monotonic()) > 0:
+            await view.changed(left_s)
         reader = asyncio.StreamReader()
         protocol = asyncio.StreamReaderProtocol(reader)
         patience = _HANDSHAKE_S if self._tls else None
@@ -134,9 +167,12 @@ class Listener:
         except OSError:  # no TLS, or not with this certificate: the client's choice
             return
         writer = asyncio.StreamWriter(transport, protocol, reader, self._loop)
-        connection = Connection(reader, writer, self._cameras, self._guard, self._note)
+        number = self._history.counters.connections + 1
+        line, cameras = Line(writer, view), self._cameras
+        connection = Connection(reader, line, number=number, cameras=cameras, guard=self._guard, history=self._history)
         self._connections.add(connection)
-        self._note("connections")
+        peer = "{}:{}".format(*writer.get_extra_info("peername")[:2])
+        self._history.note(Opened(time_s=opened_s, connection=number, peer=peer))
         try:
             await connection.serve()
             with contextlib.suppress(OSError, asyncio.TimeoutError):
@@ -144,6 +180,7 @@ class Listener:
         finally:
             self._connections.discard(connection)
             transport.abort()
+            self._history.note(Closed(time_s=time.monotonic(), connection=number))
 
 
 def _listening(host: str, port: int) -> socket.socket:

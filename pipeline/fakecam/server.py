@@ -4,27 +4,18 @@ from __future__ import annotations
 
 import socket
 import ssl
-import threading
 import time
-from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from types import TracebackType
 
+from engines.errors import ConfigError, SourceError
+from pipeline.fakecam.board import Injection
 from pipeline.fakecam.camera import StartMode
+from pipeline.fakecam.faults import OF_CAMERA, OF_SERVER, Fault, Reach, Stall, checked
+from pipeline.fakecam.history import Counters, Event, History
 from pipeline.fakecam.listener import Listener
 from pipeline.fakecam.media import Media
 from pipeline.rtsp.auth import Guard
-
-
-@dataclass(frozen=True)
-class Counters:
-    """What a server has seen since it was made."""
-
-    connections: int
-    plays: int
-    refused: int  # requests without the right credentials
-    viewers: int  # playing now
 
 
 class FakeCameraServer:
@@ -55,8 +46,7 @@ class FakeCameraServer:
         self._start_mode, self._guard, self._tls = start, guard, tls
         self._began_at: float | None = None
         self._running: Listener | None = None
-        self._counts: Counter[str] = Counter()
-        self._changed = threading.Condition()
+        self._history = History()
 
     @property
     def port(self) -> int:
@@ -74,10 +64,12 @@ class FakeCameraServer:
     @property
     def counters(self) -> Counters:
         """What has been seen so far."""
-        with self._changed:
-            counts = self._counts
-            viewers = counts["plays"] - counts["leaves"]
-            return Counters(counts["connections"], counts["plays"], counts["refused"], viewers)
+        return self._history.counters
+
+    @property
+    def history(self) -> tuple[Event, ...]:
+        """What has been seen and done, in order; the last 200,000 events."""
+        return self._history.events
 
     def start(self) -> None:
         """Listen. Raises SourceError where the address cannot be had; does nothing where it is running."""
@@ -85,32 +77,90 @@ class FakeCameraServer:
             return
         if self._began_at is None:
             self._began_at = time.monotonic()
-        running = Listener(self._media, self._start_mode, self._guard, self._note, self._began_at)
+        running = Listener(self._media, self._start_mode, self._guard, self._history, self._began_at)
         self._port = running.start(self._host, self._port, self._tls)
         self._running = running
 
     def stop(self) -> None:
-        """Hang up on every client, close the port and end every thread."""
+        """Hang up on every client, close the port and end every thread; faults end too, as by switching it off."""
         if self._running is not None:
             self._running.stop()
         self._running = None
 
     def disconnect_all(self, path: str | None = None) -> None:
         """Hang up on the clients of one camera, or on all; new ones are welcome."""
-        self._steer(lambda running: running.disconnect(path))
+        if self._running is not None:
+            self._running.call(lambda running: running.disconnect(path))
 
     def pause(self, path: str | None = None) -> None:
         """Let one camera or all hang: connections stay, nothing comes, and the pictures of that time are lost."""
-        self._steer(lambda running: running.set_paused(path, paused=True))
+        if self._running is not None:
+            for one in self._media if path is None else (path,):
+                self.inject(Stall(), one)
 
     def resume(self, path: str | None = None) -> None:
         """End a pause: pictures go on at the camera's clock, beginning with an IDR picture."""
-        self._steer(lambda running: running.set_paused(path, paused=False))
+        self.clear(path, Stall)
+
+    def inject(
+        self,
+        fault: Fault,
+        path: str | None = None,
+        *,
+        for_s: float | None = None,
+        after_s: float = 0.0,
+        reach: Reach = "all",
+    ) -> None:
+        """Let a fault begin; it acts when this returns, unless `after_s` is given.
+
+        A fault takes the place of one of its kind (and step) that acts on the same path. Each acts until `for_s` is
+        over, it is cleared or the server stops; `Jump`, and `Reset` and `Close` without a step, happen once where
+        `for_s` is not given.
+
+        Args:
+            fault: what goes wrong.
+            path: of one camera; None for all.
+            for_s: seconds until it ends by itself.
+            after_s: seconds until it begins.
+            reach: on which connections it acts.
+
+        Raises:
+            ConfigError: the values contradict themselves, or there is no such camera.
+            SourceError: the server is not running.
+        """
+        asked = Injection(checked(fault), path, reach, for_s, after_s)
+        name = type(fault).__name__
+        if path is not None:
+            self._known(path)
+            if isinstance(fault, OF_SERVER):
+                raise ConfigError(f"{name} acts before a client has named a camera: leave the path out")
+        if reach != "all" and isinstance(fault, OF_CAMERA):
+            raise ConfigError(f"{name} is a fault of the camera, which all its viewers see: leave reach={reach} out")
+        if self._running is None:
+            raise SourceError(f"{name} cannot be injected: the server is not running; start it first")
+        self._running.call(lambda running: running.inject(asked))
+
+    def clear(self, path: str | None = None, kind: type[Fault] | None = None) -> int:
+        """End faults: all, those injected for one path, or those of a kind; gives how many there were.
+
+        Those injected for all cameras end together, so not by a path.
+        """
+        if path is not None:
+            self._known(path)
+        return self._running.call(lambda running: running.clear(path, kind)) if self._running else 0
 
     def wait_for(self, condition: Callable[[Counters], bool], timeout_s: float = 10.0) -> bool:
         """Wait until the counters meet a condition; False when time has run out."""
-        with self._changed:
-            return self._changed.wait_for(lambda: condition(self.counters), timeout_s)
+        return self._history.wait_for(condition, timeout_s)
+
+    def wait_event(
+        self, match: Callable[[Event], bool], timeout_s: float = 10.0, *, since_s: float = 0.0
+    ) -> Event | None:
+        """The first event of the history that matches, also one to come; None when time has run out.
+
+        `since_s` leaves out what came before a time of `time.monotonic()`.
+        """
+        return self._history.wait_event(match, timeout_s, since_s)
 
     def __enter__(self) -> FakeCameraServer:
         self.start()
@@ -121,14 +171,9 @@ class FakeCameraServer:
     ) -> None:
         self.stop()
 
-    def _steer(self, act: Callable[[Listener], None]) -> None:
-        if self._running is not None:
-            self._running.call(act)
-
-    def _note(self, what: str) -> None:
-        with self._changed:
-            self._counts[what] += 1
-            self._changed.notify_all()
+    def _known(self, path: str) -> None:
+        if path not in self._media:
+            raise ConfigError(f"there is no camera {path!r}; there are {', '.join(self._media)}")
 
 
 class FakeCamera(FakeCameraServer):

@@ -8,10 +8,9 @@ import socket
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
+from pipeline.fakecam.line import Line
 from pipeline.rtsp.message import format_interleaved
 
-_CLIENT_PATIENCE_S = 10.0  # a client that takes nothing for so long is gone
-_BACKLOG_BYTES = 256 * 1024  # beyond it, sending waits for the client
 _BURST_PACKETS = 16  # datagrams sent at once, so that a large picture does not overrun the client's socket buffer
 _BURST_PAUSE_S = 0.001
 
@@ -40,8 +39,8 @@ class Transport(Protocol):
 class InterleavedTransport:
     """RTP and RTCP on two channels of the RTSP connection."""
 
-    def __init__(self, writer: asyncio.StreamWriter, channels: tuple[int, int]) -> None:
-        self._writer, self._channels = writer, channels
+    def __init__(self, line: Line, channels: tuple[int, int]) -> None:
+        self._line, self._channels = line, channels
 
     @property
     def header(self) -> str:
@@ -50,26 +49,14 @@ class InterleavedTransport:
 
     async def send(self, packets: Sequence[bytes]) -> None:
         """Write a picture in one piece; waits while the client is behind, up to a limit."""
-        await self._write(b"".join(format_interleaved(packet, self._channels[0]) for packet in packets))
+        await self._line.send(b"".join(format_interleaved(packet, self._channels[0]) for packet in packets))
 
     async def send_control(self, packet: bytes) -> None:
         """Write an RTCP packet."""
-        await self._write(format_interleaved(packet, self._channels[1]))
+        await self._line.send(format_interleaved(packet, self._channels[1]))
 
     def close(self) -> None:
         """Nothing to give back."""
-
-    async def _write(self, data: bytes) -> None:
-        if self._writer.is_closing():
-            raise ConnectionResetError("the client has closed the connection")
-        self._writer.write(data)
-        if self._writer.transport.get_write_buffer_size() <= _BACKLOG_BYTES:
-            return
-        try:
-            await asyncio.wait_for(self._writer.drain(), _CLIENT_PATIENCE_S)
-        except asyncio.TimeoutError:
-            self._writer.transport.abort()
-            raise ConnectionResetError("the client takes no more data") from None
 
 
 class UdpTransport:

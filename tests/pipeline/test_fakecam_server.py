@@ -12,11 +12,10 @@ from collections.abc import Iterator
 from itertools import pairwise
 from urllib.parse import urlsplit
 
-import av
-import barcode
 import numpy as np
 import pytest
-from rtsp_client import Picture, RtspClient
+from numbered import RATE, SIZE, numbered, numbered_media, numbers, ticks
+from rtsp_client import RtspClient
 
 from engines.errors import SourceError
 from pipeline.fakecam import Encoding, FakeCamera, FakeCameraServer
@@ -25,30 +24,6 @@ from pipeline.fakecam.pictures import PictureMedia
 from pipeline.rtsp.auth import Credentials, Guard, authorization, parse_challenges
 from pipeline.rtsp.sdp import parse_sdp
 from pipeline.rtsp.sps import parse_sps
-
-SIZE = (160, 120)
-RATE = 60.0
-
-
-def numbered(number: int) -> np.ndarray:
-    picture = np.full((SIZE[1], SIZE[0], 3), 90, np.uint8)
-    picture[60:90, number % 120 : number % 120 + 20] = 200
-    return barcode.draw(picture, number)
-
-
-def numbered_media(frames: int | None = None, *, gop_s: float = 1.0, rate: float = RATE) -> PictureMedia:
-    return PictureMedia(lambda: numbered, Encoding(*SIZE, rate, gop_s=gop_s), frames=frames)
-
-
-def numbers(pictures: list[Picture]) -> list[int]:
-    decoder = av.CodecContext.create("h264", "r")
-    frames = [frame for one in pictures for frame in decoder.decode(av.Packet(one.annexb))]
-    frames += decoder.decode(None)
-    return [barcode.read(frame.to_ndarray(format="bgr24")) for frame in frames]
-
-
-def ticks(number: int, rate: float = RATE) -> int:
-    return round(number * 90000 / rate)
 
 
 @pytest.fixture

@@ -51,13 +51,19 @@ class RtspClient:
         self._count = 0
         self._ports = _port_pair() if udp else ()
 
-    def ask(self, method: str, uri: str = "", *lines: tuple[str, str]) -> Response:
-        """Send a request and wait for its response; media that comes in between is kept."""
+    def send(self, method: str, uri: str = "", *lines: tuple[str, str]) -> None:
+        """Send a request; SETUP asks for the usual transport."""
         self._count += 1
         headers = [("CSeq", str(self._count)), *lines]
+        if method == "SETUP" and not lines:
+            uri = uri or f"{self.url}/track1"
+            headers.append(("Transport", self._wanted()))
         if self.session and not any(name == "Session" for name, _ in lines):
             headers.append(("Session", self.session))
         self.socket.sendall(format_request(Request(method, uri or self.url, Headers(tuple(headers)))))
+
+    def answer(self, method: str) -> Response:
+        """Wait for a response; media that comes in between is kept."""
         kept = []
         while True:
             message = self._message()
@@ -67,13 +73,14 @@ class RtspClient:
                 return message
             kept.append(message)
 
+    def ask(self, method: str, uri: str = "", *lines: tuple[str, str]) -> Response:
+        """Send a request and wait for its response."""
+        self.send(method, uri, *lines)
+        return self.answer(method)
+
     def play(self) -> Response:
         """SETUP and PLAY."""
-        transport = "RTP/AVP/TCP;unicast;interleaved=0-1"
-        if self.udp:
-            ports = "-".join(str(sock.getsockname()[1]) for sock in self._ports)
-            transport = f"RTP/AVP;unicast;client_port={ports}"
-        setup = self.ask("SETUP", f"{self.url}/track1", ("Transport", transport))
+        setup = self.ask("SETUP")
         assert setup.status == 200, setup
         match = re.search(r"server_port=(\d+)-(\d+)", setup.headers.get("Transport"))
         self.server_ports = tuple(int(port) for port in match.groups()) if match else ()
@@ -102,6 +109,18 @@ class RtspClient:
         """Send the datagram that a UDP client owes its server now and then."""
         self._ports[1].sendto(b"\x80\xc9\x00\x01\x00\x00\x00\x01", ("127.0.0.1", self.server_ports[1]))
 
+    def quiet(self, for_s: float) -> bool:
+        """Whether nothing more comes for so long, after what was on its way, which is kept; False at the end."""
+        self.socket.settimeout(for_s)
+        try:
+            while data := self.socket.recv(65536):
+                self._waiting += self._parser.feed(data)
+        except TimeoutError:
+            return True
+        finally:
+            self.socket.settimeout(TIMEOUT_S)
+        return False
+
     def at_end(self) -> bool:
         """True when the camera has hung up, after what was still on its way."""
         while self._message() is not None:
@@ -117,6 +136,11 @@ class RtspClient:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def _wanted(self) -> str:
+        if not self.udp:
+            return "RTP/AVP/TCP;unicast;interleaved=0-1"
+        return "RTP/AVP;unicast;client_port={}-{}".format(*(sock.getsockname()[1] for sock in self._ports))
 
     def _interleaved(self) -> Iterator[RtpPacket]:
         while (message := self._message()) is not None:
