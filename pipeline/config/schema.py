@@ -95,11 +95,15 @@ class InputSource(_Section):
     connect: Address | None = Field(None, description="A ZeroMQ address at which their sender is bound.")
     bind: Address | None = Field(None, description="A ZeroMQ address to bind, to which senders connect.")
 
+    key: str | None = Field(None, description="With connect: the key of the sender that is bound there.")
+
     @model_validator(mode="after")
     def _one_of_two(self) -> InputSource:
         example = "tcp://127.0.0.1:5560"
         if (self.connect is None) == (self.bind is None):
             raise ValueError(f"must have either connect or bind, such as {{connect: '{example}'}}")
+        if self.key is not None and self.connect is None:
+            raise ValueError("has key with bind, where every sender of the key folder is let in: leave key out")
         if self.connect is not None and self.connect.endswith(":*"):
             raise ValueError(f"connect is '{self.connect}'; only bind may leave the port open: write {example}")
         _check_port(self.connect or self.bind or "", example)

@@ -40,7 +40,7 @@ def unconfigured(cameras: Mapping[str, Camera], bundles: Mapping[str, Bundle]) -
 
 
 def _endpoint(key: str, source: InputSource) -> Endpoint:
-    return Endpoint(key, source.bind or source.connect or "", source.bind is not None)
+    return Endpoint(key, source.bind or source.connect or "", source.bind is not None, source.key or "")
 
 
 def _unknown(key: str, wanted: str, known: list[str], model: str) -> str:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from pipeline.capture.ring import FrameHeader
+    from pipeline.keys.server import ServerKeys
 
 _KEPT_BYTES = 4 << 20  # of samples that wait for their frames, per input and clock
 _LEAST_KEPT, _MOST_KEPT = 64, 4096
@@ -42,15 +43,15 @@ class InputReceiver:
     """The newest samples of every input that is configured. Used from one thread, which it never makes wait.
 
     Raises:
-        StreamError: an address cannot be bound or connected to, or is open to others without `insecure`.
+        StreamError: an address cannot be bound or connected to, or is open to others with no `keys` and not `insecure`.
     """
 
-    def __init__(self, plans: Sequence[InputPlan], *, insecure: bool = False) -> None:
+    def __init__(self, plans: Sequence[InputPlan], *, insecure: bool = False, keys: ServerKeys | None = None) -> None:
         self._inputs = {(plan.camera, plan.further.name): _Received(plan) for plan in plans}
         self._by_topic = {topic(camera, name): received for (camera, name), received in self._inputs.items()}
         self._complaints = Complaints()
         largest = max((plan.further.size for plan in plans), default=0)
-        self._sockets = InputSockets([plan.endpoint for plan in plans], largest=largest, insecure=insecure)
+        self._sockets = InputSockets([plan.endpoint for plan in plans], largest=largest, insecure=insecure, keys=keys)
         self.addresses = self._sockets.addresses
 
     def read(self) -> None:

@@ -40,6 +40,11 @@ def topic(camera: str, name: str) -> bytes:
     return PREFIX + f"{camera}/input/{name}/".encode()
 
 
+def camera_of(topic_: bytes) -> str:
+    """The camera that a topic names; empty where it names none."""
+    return topic_.removeprefix(PREFIX).partition(b"/")[0].decode("utf-8", "replace")
+
+
 def encode(sample: InputSample, wire: str = "msgpack") -> bytes:
     """The sample as bytes: `msgpack` or `json`."""
     return _to_json.encode(sample) if wire == "json" else _to_msgpack.encode(sample)

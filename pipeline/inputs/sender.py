@@ -11,13 +11,16 @@ import zmq
 
 from engines.errors import StreamError
 from pipeline.inputs.sample import InputSample, encode, topic
-from pipeline.stream.address import ipc_in_use, is_local
+from pipeline.keys.client import ClientKeys
+from pipeline.stream.address import exposure, ipc_in_use
 
 if TYPE_CHECKING:
+    import os
     from types import TracebackType
 
 _HIGH_WATER_MARK = 100  # a backlog of old samples is worth nothing
 _LINGER_MS = 500
+_LONGEST_SUBSCRIPTION_BYTES = 512
 
 
 class InputSender:
@@ -27,10 +30,12 @@ class InputSender:
         address: where the pipeline connects to (`inputs.NAME.connect`), or with `bind=False` where it is bound.
         bind: whether this end is the one that the other connects to.
         wire: `msgpack` or `json`.
-        insecure: allow binding an address that other machines can reach.
+        insecure: allow binding an address that other machines can reach without keys.
+        keys: the key file that `vidpipe keys new NAME --sender` wrote: only that pipeline can listen or be sent to.
 
     Raises:
-        StreamError: the address is taken or not valid, or open to others without `insecure`.
+        StreamError: the address is taken or not valid, or open to others with neither `keys` nor `insecure`; the key
+            file is broken.
     """
 
     def __init__(
@@ -40,11 +45,13 @@ class InputSender:
         bind: bool = True,
         wire: Literal["msgpack", "json"] = "msgpack",
         insecure: bool = False,
+        keys: str | os.PathLike[str] | None = None,
     ) -> None:
-        if bind and not is_local(address) and not insecure:
+        own = None if keys is None else ClientKeys.load(keys)
+        if bind and own is None and not insecure and (who := exposure(address)):
             raise StreamError(
-                f"{address} is an address that other machines can reach: bind tcp://127.0.0.1:5560, or say "
-                "insecure=True if anyone on that network may read the values"
+                f"{address} is an address {who}: give a key file (vidpipe keys new NAME --sender), bind "
+                "tcp://127.0.0.1:5560, or say insecure=True if anyone there may read the values"
             )
         self._wire = wire
         self._listeners = 0
@@ -54,7 +61,12 @@ class InputSender:
         self._socket.setsockopt(zmq.LINGER, _LINGER_MS)
         self._socket.setsockopt(zmq.HEARTBEAT_IVL, 1000)
         self._socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, 3000)
+        self._socket.setsockopt(zmq.MAXMSGSIZE, _LONGEST_SUBSCRIPTION_BYTES)
         self._socket.setsockopt(zmq.IPV6, int("[" in address))
+        if own is not None and bind:
+            own.receive_server(self._socket, self._context)
+        elif own is not None:
+            own.secure(self._socket)
         try:
             if bind and ipc_in_use(address):
                 raise zmq.ZMQError(zmq.EADDRINUSE)

@@ -10,12 +10,17 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import zmq
 
 from engines.errors import StreamError
-from pipeline.inputs.sample import PREFIX
-from pipeline.stream.address import ipc_in_use, is_local
+from pipeline.inputs.sample import PREFIX, camera_of
+from pipeline.keys.store import Role
+from pipeline.stream.address import exposure, ipc_in_use
+
+if TYPE_CHECKING:
+    from pipeline.keys.server import ServerKeys
 
 _HIGH_WATER_MARK = 1000
 _LEAST_MESSAGE_BYTES = 16384
@@ -25,21 +30,39 @@ _BUDGET_S = 0.002
 
 @dataclass(frozen=True)
 class Endpoint:
-    """Where one input's samples come from; `key` is what errors call it, such as cameras.camera0.inputs.audio."""
+    """Where one input's samples come from; `key` is what errors call it, such as cameras.camera0.inputs.audio.
+
+    `sender` names the key of whoever is bound there, where this end connects.
+    """
 
     key: str
     address: str
     bind: bool
+    sender: str = ""
 
 
 class InputSockets:
     """One socket per address. Used from one thread.
 
+    With `keys`, what is bound lets in clients of the key folder alone, what names a `sender` connects to nobody else,
+    and of their samples those are passed on that they may send.
+
     Raises:
-        StreamError: an address cannot be bound or connected to, or is open to others without `insecure`.
+        StreamError: an address cannot be bound or connected to, or is open to others with neither `keys` nor
+            `insecure`; a sender's key is not known.
     """
 
-    def __init__(self, endpoints: Sequence[Endpoint], *, largest: int, insecure: bool = False) -> None:
+    def __init__(
+        self,
+        endpoints: Sequence[Endpoint],
+        *,
+        largest: int,
+        insecure: bool = False,
+        keys: ServerKeys | None = None,
+    ) -> None:
+        self.refused = 0
+        self._keys = keys
+        self._peers: dict[zmq.SyncSocket, str | None] = {}  # user ids where keys count; None: each message says it
         self._context: zmq.SyncContext = zmq.Context()
         self._largest_bytes = max(_LEAST_MESSAGE_BYTES, _MOST_BYTES_A_VALUE * largest)
         self._sockets: dict[tuple[str, bool], zmq.SyncSocket] = {}
@@ -66,7 +89,9 @@ class InputSockets:
         while waiting and time.perf_counter() < deadline_s:
             for socket in tuple(waiting):
                 try:
-                    yield socket.recv_multipart(zmq.NOBLOCK)
+                    message = self._read(socket)
+                    if message is not None:
+                        yield message
                 except zmq.Again:
                     waiting.remove(socket)
 
@@ -76,10 +101,11 @@ class InputSockets:
 
     def _open(self, endpoint: Endpoint, *, insecure: bool) -> zmq.SyncSocket:
         address = endpoint.address
-        if endpoint.bind and not is_local(address) and not insecure:
+        keys = self._keys if endpoint.bind or endpoint.sender else None
+        if keys is None and not insecure and (who := exposure(address)):
             raise StreamError(
-                f"{endpoint.key}.bind is {address}, which other machines can reach, and this version has no keys yet: "
-                "bind tcp://127.0.0.1:5560, or type --insecure if anyone on that network may send values"
+                f"{_setting(endpoint)} is {address}, {who}: make keys (vidpipe keys new NAME --sender, then publish."
+                "keys), use tcp://127.0.0.1:5560, or type --insecure if anyone there may send values"
             )
         socket: zmq.SyncSocket = self._context.socket(zmq.SUB)
         socket.setsockopt(zmq.RCVHWM, _HIGH_WATER_MARK)
@@ -91,6 +117,8 @@ class InputSockets:
         socket.setsockopt(zmq.LINGER, 0)
         socket.setsockopt(zmq.IPV6, int("[" in address))
         socket.setsockopt(zmq.SUBSCRIBE, PREFIX)
+        if keys is not None:
+            self._peers[socket] = self._secure(socket, endpoint, keys)
         try:
             if endpoint.bind and ipc_in_use(address):
                 raise zmq.ZMQError(zmq.EADDRINUSE)
@@ -98,6 +126,28 @@ class InputSockets:
         except zmq.ZMQError as error:
             raise StreamError(_why_not(endpoint, error)) from error
         return socket
+
+    def _secure(self, socket: zmq.SyncSocket, endpoint: Endpoint, keys: ServerKeys) -> str | None:
+        if not endpoint.bind:
+            return keys.call(socket, endpoint.sender)
+        keys.secure(socket, self._context)
+        return None
+
+    def _read(self, socket: zmq.SyncSocket) -> list[bytes] | None:
+        """The next message; None where its sender may not send it."""
+        if self._keys is None or socket not in self._peers:
+            return socket.recv_multipart(zmq.NOBLOCK)
+        frames = socket.recv_multipart(zmq.NOBLOCK, copy=False)
+        message = [frame.bytes for frame in frames]
+        user_id = self._peers[socket] or str(frames[0].get("User-Id"))
+        if self._keys.allowed(user_id, camera_of(message[0]), Role.SENDER):
+            return message
+        self.refused += 1
+        return None
+
+
+def _setting(endpoint: Endpoint) -> str:
+    return f"{endpoint.key}.{'bind' if endpoint.bind else 'connect'}"
 
 
 def _why_not(endpoint: Endpoint, error: zmq.ZMQError) -> str:

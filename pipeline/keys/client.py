@@ -11,7 +11,7 @@ from zmq.utils import z85
 from engines.errors import KeysError
 from pipeline.keys.certificate import Certificate, is_key, read_text
 from pipeline.keys.files import read_private
-from pipeline.keys.zap import DOMAIN, guard
+from pipeline.keys.zap import DOMAIN, Refusal, guard
 
 if TYPE_CHECKING:
     import os
@@ -51,7 +51,7 @@ class ClientKeys:
         socket.setsockopt_string(zmq.CURVE_SECRETKEY, self._certificate.secret_key)
         socket.setsockopt_string(zmq.ZAP_DOMAIN, DOMAIN)
         only = z85.decode(self._server_key)
-        guard(context, lambda key, _address: "server" if key == only else None)
+        guard(context, lambda key, _address: "server" if key == only else Refusal.NEVER)
 
     def __repr__(self) -> str:
         return f"ClientKeys({self.name!r})"

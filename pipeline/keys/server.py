@@ -13,7 +13,7 @@ from zmq.utils import z85
 from engines.errors import KeysError
 from pipeline.keys.refusals import Refusals
 from pipeline.keys.store import Client, KeyStore, Role
-from pipeline.keys.zap import DOMAIN, guard
+from pipeline.keys.zap import DOMAIN, Refusal, guard
 
 if TYPE_CHECKING:
     import os
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from pipeline.keys.certificate import Certificate
 
 _log = logging.getLogger(__name__)
+
+_HANDSHAKE_MS = 5000  # also how long libzmq holds on to a client that may try again
 
 _Stamp = tuple[tuple[str, int, int, int], ...]
 
@@ -64,6 +66,7 @@ class ServerKeys:
         socket.setsockopt(zmq.CURVE_SERVER, 1)
         socket.setsockopt_string(zmq.CURVE_SECRETKEY, self._pair.secret_key)
         socket.setsockopt_string(zmq.ZAP_DOMAIN, DOMAIN)
+        socket.setsockopt(zmq.HANDSHAKE_IVL, _HANDSHAKE_MS)
         guard(context, self.admit)
 
     def call(self, socket: zmq.SyncSocket, name: str) -> str:
@@ -78,15 +81,18 @@ class ServerKeys:
         socket.setsockopt_string(zmq.CURVE_SERVERKEY, client.public_key)
         return client.public_key
 
-    def admit(self, key: bytes, address: str) -> str | None:
-        """The user id of a client that comes from an IP address with a public key; None where it may not come in."""
+    def admit(self, key: bytes, address: str) -> str | Refusal:
+        """The user id of a client that comes from an IP address with a public key, or how it is sent away.
+
+        A key that is not known may become so: its client may try again, and need not be started anew.
+        """
         user_id = z85.encode(key).decode()
         client = self._clients.get(user_id)
         if client is not None and not client.revoked and user_id not in self._shut_out:
             return user_id
-        why = "this key is not known here" if client is None else f"the key {client.name} was revoked"
+        why = "this key is not known here" if client is None else f"the key {client.name} is revoked or shut out"
         self._refusals.add(address, user_id, why)
-        return None
+        return Refusal.LATER if client is None else Refusal.NEVER
 
     def allowed(self, user_id: str | None, camera: str, role: Role = Role.SUBSCRIBER) -> bool:
         """Whether a client, by its `User-Id`, may do this with that camera."""

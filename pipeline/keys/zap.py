@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
+from enum import Enum
 
 import zmq
 
@@ -15,18 +16,26 @@ DOMAIN = "vidpipe"  # not '*', which is no wildcard; a domain also makes libzmq 
 _ENDPOINT = "inproc://zeromq.zap.01"
 _VERSION = b"1.0"
 
-Admit = Callable[[bytes, str], "str | None"]
-"""From a client's public key (32 bytes) and its IP address to its user id, or None where it may not come in."""
+
+class Refusal(Enum):
+    """How a client is sent away. libzmq's clients never come back after NEVER, and try again after LATER."""
+
+    LATER = b"300"
+    NEVER = b"400"
+
+
+Admit = Callable[[bytes, str], "str | Refusal"]
+"""From a client's public key (32 bytes) and its IP address to its user id, or a refusal."""
 
 
 def answer(request: Sequence[bytes], admit: Admit) -> list[bytes]:
     """The reply to one request; whatever is not as the RFC says is refused."""
     if len(request) < 6:
-        return _reply(request[1] if len(request) > 1 else b"", None)
+        return _reply(request[1] if len(request) > 1 else b"", Refusal.NEVER)
     version, number, domain, address, _, mechanism, *credentials = request
     asked = (version, domain, mechanism) == (_VERSION, DOMAIN.encode(), b"CURVE")
     if not asked or len(credentials) != 1 or len(credentials[0]) != 32:
-        return _reply(number, None)
+        return _reply(number, Refusal.NEVER)
     return _reply(number, admit(credentials[0], address.decode("ascii", "replace")))
 
 
@@ -53,7 +62,7 @@ def _serve(door: zmq.SyncSocket, admit: Admit) -> None:
         door.close()
 
 
-def _reply(number: bytes, user_id: str | None) -> list[bytes]:
-    if user_id is None:
-        return [_VERSION, number, b"400", b"no access", b"", b""]
-    return [_VERSION, number, b"200", b"OK", user_id.encode(), b""]
+def _reply(number: bytes, verdict: str | Refusal) -> list[bytes]:
+    if isinstance(verdict, Refusal):
+        return [_VERSION, number, verdict.value, b"no access", b"", b""]
+    return [_VERSION, number, b"200", b"OK", verdict.encode(), b""]

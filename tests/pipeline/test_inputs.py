@@ -342,10 +342,12 @@ def test_addresses_that_others_can_reach_need_consent():
         StreamError, match=r"inputs\.audio\.bind is tcp://0\.0\.0\.0:\*, which other machines can reach"
     ):
         InputReceiver([plan(address="tcp://0.0.0.0:*")])
-    with pytest.raises(StreamError, match="an address that other machines can reach"):
+    with pytest.raises(StreamError, match="an address which other machines can reach"):
         InputSender("tcp://0.0.0.0:*")
     InputReceiver([plan(address="tcp://0.0.0.0:*")], insecure=True).close()
-    InputReceiver([plan(address="tcp://192.0.2.1:5560", bind=False)]).close()  # whom to hear, the user says
+    with pytest.raises(StreamError, match=r"inputs\.audio\.connect is tcp://192\.0\.2\.1:5560, which other machines"):
+        InputReceiver([plan(address="tcp://192.0.2.1:5560", bind=False)])
+    InputReceiver([plan(address="tcp://192.0.2.1:5560", bind=False)], insecure=True).close()
 
 
 def test_a_taken_address_is_a_sentence(receiver, tmp_path: Path):
@@ -355,7 +357,7 @@ def test_a_taken_address_is_a_sentence(receiver, tmp_path: Path):
     with pytest.raises(StreamError, match=f"{address} cannot be bound: Address already in use"):
         InputSender(address)
     with pytest.raises(StreamError, match="cannot be connected to"):
-        InputReceiver([plan(address="tcp://nowhere", bind=False)])
+        InputReceiver([plan(address="tcp://nowhere", bind=False)], insecure=True)
     local = f"ipc://{tmp_path}/a"
     with InputReceiver([plan(address=local)]), pytest.raises(StreamError, match="in use"):
         InputReceiver([plan(address=local)])

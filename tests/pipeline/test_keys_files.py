@@ -5,9 +5,9 @@ import stat
 
 import pytest
 import zmq.auth
+from key_folder import KeyFolder
 
 from engines.errors import KeysError
-from key_folder import KeyFolder
 from pipeline.keys.certificate import Certificate, new_certificate, read_text, write_text
 from pipeline.keys.client import ClientKeys
 from pipeline.keys.server import ServerKeys
@@ -158,7 +158,7 @@ def test_a_client_whose_entry_is_broken_may_nothing(keys, caplog, old, new):
     server = ServerKeys.load(keys.folder)
     assert server.allowed(good.public_key, "camera0")
     entry.write_text(entry.read_text().replace(old, new))
-    with pytest.raises(KeysError, match="laptop.key"):
+    with pytest.raises(KeysError, match=r"laptop\.key"):
         keys.store.client("laptop")
     assert server.refresh()
     assert not server.allowed(good.public_key, "camera0")
