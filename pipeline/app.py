@@ -26,8 +26,11 @@ from pipeline.operations.metrics import Gauges
 from pipeline.operations.monitor import Monitor
 from pipeline.orders import Orders
 from pipeline.reload import Loader, Reloader
+from pipeline.stream.archive import Limits
 from pipeline.stream.epoch import next_epoch
+from pipeline.stream.journal import Journal
 from pipeline.stream.publisher import Publisher
+from pipeline.stream.replay_server import ReplayServer
 
 if TYPE_CHECKING:
     from pipeline.capture.supervisor import CameraState
@@ -90,8 +93,15 @@ def run(
         monitor = stack.enter_context(Monitor(config.metrics.bind))
         epoch = next_epoch(Path(user_state_dir("vidpipe")))
         bind, wire = config.publish.bind, config.publish.format
-        publisher = stack.enter_context(Publisher(bind, epoch=epoch, wire=wire, insecure=options.insecure))
+        replay = _replay_server(stack, config, options)
+        publisher = stack.enter_context(
+            Publisher(
+                bind, epoch=epoch, wire=wire, insecure=options.insecure, replay=replay.announced if replay else ""
+            )
+        )
         folder = stack.enter_context(state_folder(config))
+        journal = _journal(stack, config, folder, epoch, replay)
+        publisher.sink = journal.record if journal else None
         checkpoints = folder / "checkpoints"
         checkpointer = stack.enter_context(Checkpointer(checkpoints, config.state.checkpoint_s))
         keeper = StateKeeper(checkpointer, checkpoints, epoch)
@@ -112,7 +122,7 @@ def run(
         )
         with _signals(fleet.wake, reloader) as stopped:
             deadline_s = time.monotonic() + options.duration_s if options.duration_s else float("inf")
-            monitor.gauges = partial(_gauges, checkpointer)
+            monitor.gauges = partial(_gauges, checkpointer, journal)
             monitor.ready()
             loop.run(lambda: stopped() or time.monotonic() >= deadline_s, chores)
         monitor.stopping()
@@ -130,9 +140,29 @@ def _unchanged(config: Config, cameras: Mapping[str, Camera]) -> tuple[Config, M
     return config, cameras
 
 
-def _gauges(checkpointer: Checkpointer) -> Gauges:
+def _replay_server(stack: ExitStack, config: Config, options: RunOptions) -> ReplayServer | None:
+    """Where subscribers ask for what they missed, unless the configuration says nowhere."""
+    replay = config.publish.replay
+    if replay == "off":
+        return None
+    return stack.enter_context(ReplayServer(replay, config.publish.bind, insecure=options.insecure))
+
+
+def _journal(stack: ExitStack, config: Config, folder: Path, epoch: int, replay: ReplayServer | None) -> Journal | None:
+    """What was published is kept for as long as somebody can ask for it."""
+    if replay is None:
+        return None
+    limits = Limits(config.publish.journal.max_age_s, config.publish.journal.max_mb)
+    return stack.enter_context(Journal(folder / "journal.sqlite", epoch, limits, server=replay))
+
+
+def _gauges(checkpointer: Checkpointer, journal: Journal | None) -> Gauges:
     """What the monitor asks each second."""
-    return Gauges(checkpoint_age_s=checkpointer.age_s, alarms={"checkpoint": checkpointer.alarm})
+    return Gauges(
+        checkpoint_age_s=checkpointer.age_s,
+        journal_backlog=journal.backlog if journal else None,
+        alarms={"checkpoint": checkpointer.alarm, "journal": journal.alarm if journal else ""},
+    )
 
 
 def _each(*listeners: Callable[[Message], None]) -> Callable[[Message], None]:

@@ -30,7 +30,7 @@ _CLOSE_S = 5.0
 
 
 class Journal:
-    """Keeps messages in `path` and serves them through `server`, which it closes at its own end.
+    """Keeps messages in `path` and serves them through `server`, which is to be closed after it.
 
     `record` is called from one thread and never waits; all the rest happens in the journal's own.
     """
@@ -129,8 +129,6 @@ class Journal:
             os.close(self._wake_in)
             os.close(self._wake_out)
             self._wake_in = self._wake_out = -1
-            if self._server is not None:
-                self._server.close()
 
     def __enter__(self) -> Journal:
         return self

@@ -45,7 +45,7 @@ class Publisher:
     ) -> None:
         self.epoch = epoch
         self._wire = wire
-        self._sink = sink
+        self.sink = sink
         self._replay = replay
         self._sequence: defaultdict[tuple[str, str], int] = defaultdict(int)
         self._outlet = Outlet(bind, keys=keys, insecure=insecure)
@@ -85,8 +85,8 @@ class Publisher:
             **self._last_of_each(message),
         )
         body = encode(sent, self._wire)
-        if self._sink is not None:
-            self._sink(sent.camera, kind, sent.epoch, sent.seq, sent.published_at, body)
+        if self.sink is not None:
+            self.sink(sent.camera, kind, sent.epoch, sent.seq, sent.published_at, body)
         self._outlet.send([topic(message.camera, kind), body])
         return sent
 

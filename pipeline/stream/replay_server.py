@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import zmq
 
 from engines.errors import StreamError
-from pipeline.stream.address import ipc_in_use, is_local
+from pipeline.stream.address import exposure, ipc_in_use
 from pipeline.stream.replay import Allowed, ReplayDesk, everything
 from pipeline.stream.replay_protocol import MAX_REQUEST_BYTES
+
+if TYPE_CHECKING:
+    from types import TracebackType
 
 _HIGH_WATER_MARK = 1000
 _BACKLOG = 64
@@ -52,10 +56,10 @@ class ReplayServer:
         allowed: Allowed = everything,
     ) -> None:
         address = bind or default_address(publisher)
-        if not is_local(address) and secure is None and not insecure:
+        if (who := exposure(address)) and secure is None and not insecure:
             raise StreamError(
-                f"publish.replay is {address}, which other machines can reach, and there are no keys: bind an address "
-                "of this machine, make keys with vidpipe keys new, or type --insecure"
+                f"publish.replay is {address}, {who}, and there are no keys: bind an address of this machine, make "
+                "keys with vidpipe keys new, or type --insecure"
             )
         self._own_context = context is None
         self._context: zmq.SyncContext = context or zmq.Context()
@@ -124,6 +128,14 @@ class ReplayServer:
         self.socket.close(linger=0)
         if self._own_context:
             self._context.term()
+
+    def __enter__(self) -> ReplayServer:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
 
 
 def _user_id(frame: zmq.Frame) -> str | None:

@@ -56,7 +56,7 @@ class Network:
 @contextmanager
 def network(folder: Path, epoch: int = 1, bind: str = ANY_PORT, **limits: float):
     with ExitStack() as stack:
-        server = ReplayServer(None, bind)
+        server = stack.enter_context(ReplayServer(None, bind))
         journal = stack.enter_context(Journal(folder / "journal.sqlite", epoch, Limits(**limits), server=server))
         publisher = stack.enter_context(Publisher(bind, epoch=epoch, sink=journal.record, replay=server.announced))
         yield Network(publisher, journal, server)
