@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 _CALM = {"running": "green", "connecting": "yellow", "waiting_first_frame": "yellow", "finished": "cyan"}
 _COLUMNS = ("camera", "state", "rate", "age", "p50", "p99", "dropped", "damaged", "resets", "reconnects")
 _NUMBERS = ("rate", "age", "p50", "p99", "dropped", "damaged")
+_SHORT = {"dropped": "drops", "damaged": "bad", "reconnects": "reconn"}
+_WIDE = 110  # columns; below, reasons and shares are left out
 
 
 class View(Protocol):
@@ -90,7 +92,7 @@ class TableView:
 
     def show(self, overview: Overview, missed: int) -> None:
         """Draw it, in place where the view is live."""
-        content = render(overview, self._target, missed)
+        content = render(overview, self._target, missed, wide=self._console.width >= _WIDE)
         if self._screen is not None:
             self._screen.update(content, refresh=True)
         else:
@@ -115,16 +117,15 @@ def line_of(figures: CameraFigures) -> str:
     return f"{figures.camera:12} {figures.state:12} " + "  ".join(f"{k} {v}" for k, v in cells.items()) + detail
 
 
-def render(overview: Overview, target: str, missed: int) -> RenderableType:
+def render(overview: Overview, target: str, missed: int, *, wide: bool = True) -> RenderableType:
     """The table of all cameras, with what is wrong below it."""
     rows = overview.figures()
     running = sum(row.state == "running" for row in rows)
     lost = f", {missed} messages lost on the way" if missed else ""
-    table = Table(box=box.ROUNDED, padding=(0, 0, 0, 1))
-    for name in _COLUMNS:
-        table.add_column(name, justify="right" if name in _NUMBERS else "left", no_wrap=name in ("camera", *_NUMBERS))
+    table = _empty_table(wide=wide)
     for row in rows:
-        table.add_row(row.camera, Text(row.state, style=_CALM.get(row.state, "red")), *_cells(row))
+        state = Text(row.state, style=_CALM.get(row.state, "red"))
+        table.add_row(row.camera, state, *(_cells(row) if wide else _short_cells(row)))
     details = [
         Text(f"{row.camera}: {row.detail}", style="red" if row.state == UNHEARD else "dim")
         for row in rows
@@ -133,6 +134,23 @@ def render(overview: Overview, target: str, missed: int) -> RenderableType:
     alarms = [Text(f"alarm: {alarm}", style="bold red") for alarm in overview.alarms]
     head = Text(f"{target}: {running} of {len(rows)} cameras running{lost}", style="bold")
     return Group(head, table if rows else Text("nothing heard yet", style="dim"), *alarms, *details)
+
+
+def _empty_table(*, wide: bool) -> Table:
+    table = Table(box=box.ROUNDED if wide else box.SIMPLE_HEAD, padding=(0, 0, 0, 1), show_edge=wide)
+    for name in _COLUMNS:
+        number = name in _NUMBERS or (not wide and name in ("resets", "reconnects"))
+        cut = number or name == "camera"
+        table.add_column(
+            name if wide else _SHORT.get(name, name), justify="right" if number else "left", no_wrap=cut or not wide
+        )
+    return table
+
+
+def _short_cells(row: CameraFigures) -> list[str]:
+    rate, age, p50, p99, *_ = (cell.removesuffix(" ms") for cell in _cells(row))
+    resets = sum(number for reason, number in row.resets.items() if reason != "start")
+    return [rate, age, p50, p99, *map(str, (row.dropped, row.damaged, resets, sum(row.reconnects.values())))]
 
 
 def _cells(row: CameraFigures) -> list[str]:

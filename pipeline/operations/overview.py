@@ -15,6 +15,7 @@ from pipeline.stream.messages import Counts, Message, Prediction, Status
 _RATE_WINDOW_S = 10.0
 _LATENCY_WINDOW_S = 120.0
 _MOST_LATENCIES = 1000
+_SETTLED_S = 2.2
 _UNHEARD_AFTER_S = 3.5
 UNHEARD = "unheard"
 
@@ -58,10 +59,12 @@ class Overview:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._cameras: dict[str, _Camera] = {}
+        self._began_s: float | None = None
 
     def observe(self, message: Message) -> None:
         """Take one message."""
         now_s = self._clock()
+        self._began_s = now_s if self._began_s is None else self._began_s
         camera = self._cameras.setdefault(message.camera, _Camera())
         camera.heard_s = now_s
         if isinstance(message, Status):
@@ -72,9 +75,9 @@ class Overview:
             camera.latencies_ms.append((now_s, message.latency.get("total", 0) / 1e3))
 
     @property
-    def settled(self) -> frozenset[str]:
-        """The cameras of which every figure is known that will be: two heartbeats have come."""
-        return frozenset(name for name, camera in self._cameras.items() if len(camera.processed) > 1)
+    def settled(self) -> bool:
+        """Whether there was time for two heartbeats of every camera that is published."""
+        return self._began_s is not None and self._clock() - self._began_s >= _SETTLED_S
 
     @property
     def heard(self) -> frozenset[str]:
