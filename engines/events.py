@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec.structs import replace
 
+from engines.clips import Seconds
 from engines.errors import ModelError
 from engines.manifest import EventRule
 
@@ -32,10 +33,10 @@ class Track(msgspec.Struct, frozen=True):
     """Where one label stands: `start_s` is None while its score is low; `number` is 0 until the event is announced."""
 
     number: Count = 0
-    start_s: float | None = None
-    end_s: float = 0.0
-    peak: float = 0.0
-    quiet_until_s: float = float("-inf")
+    start_s: Seconds | None = None
+    end_s: Seconds = 0.0
+    peak: Annotated[float, msgspec.Meta(ge=0, le=1)] = 0.0
+    quiet_until_s: Annotated[float, msgspec.Meta(le=1e12)] = float("-inf")
 
 
 class EventState(msgspec.Struct, frozen=True):

@@ -40,7 +40,7 @@ class Checkpointer:
         self._next_s = 0.0
         self._done_s = self._synced_s = time.monotonic()
         self._unsynced: set[str] = set()
-        self._fault = ""
+        self._fault = self._sync_fault = ""
         self._thread = threading.Thread(target=self._run, name="checkpoints", daemon=True)
         self._thread.start()
 
@@ -69,6 +69,8 @@ class Checkpointer:
         """What keeps the checkpoints from being written; empty where all is well."""
         if self._fault:
             return f"checkpoints cannot be written: {self._fault}"
+        if self._sync_fault:
+            return f"checkpoints would not survive a power failure: {self._sync_fault}"
         if not self._thread.is_alive() and not self._closing:
             return "checkpoints are not written: their thread has ended"
         late_s = self.age_s
@@ -82,6 +84,10 @@ class Checkpointer:
             self._closing = True
             self._lock.notify()
         self._thread.join(_CLOSE_S)
+        if self._thread.is_alive():
+            _log.warning("the last checkpoints were not written: the disk did not answer within %.0f s", _CLOSE_S)
+        elif self._fault:
+            _log.warning("the last checkpoints were not written to %s: %s", self._files.folder, self._fault)
 
     def __enter__(self) -> Checkpointer:
         return self
@@ -119,23 +125,18 @@ class Checkpointer:
                 fault = error.strerror or type(error).__name__
                 with self._lock:
                     self._waiting.setdefault(camera, record)
-        self._tell(fault)
+        self._fault = fault
         if not fault:
             self._done_s = time.monotonic()
 
     def _sync(self) -> None:
+        fault = ""
         try:
             for camera in self._unsynced:
                 self._files.sync(camera)
             self._files.sync_names()
         except OSError as error:
-            self._tell(error.strerror or type(error).__name__)
+            fault = error.strerror or type(error).__name__
+        self._sync_fault = fault
         self._unsynced.clear()
         self._synced_s = time.monotonic()
-
-    def _tell(self, fault: str) -> None:
-        if fault and not self._fault:
-            _log.warning("checkpoints cannot be written to %s: %s", self._files.folder, fault)
-        if self._fault and not fault:
-            _log.warning("checkpoints are written to %s again", self._files.folder)
-        self._fault = fault
