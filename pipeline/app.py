@@ -21,6 +21,7 @@ from pipeline.durability.checkpointer import Checkpointer
 from pipeline.durability.folder import state_folder
 from pipeline.durability.keeper import StateKeeper
 from pipeline.inference.loop import Chores, InferenceLoop
+from pipeline.keys.folder import server_keys
 from pipeline.live import LiveCameras
 from pipeline.operations.metrics import Gauges
 from pipeline.operations.monitor import Monitor
@@ -35,6 +36,7 @@ from pipeline.stream.replay_server import ReplayServer
 if TYPE_CHECKING:
     from pipeline.capture.supervisor import CameraState
     from pipeline.config.schema import Camera, Config
+    from pipeline.keys.server import ServerKeys
     from pipeline.stream.messages import Message
 
 
@@ -93,10 +95,16 @@ def run(
         monitor = stack.enter_context(Monitor(config.metrics.bind))
         epoch = next_epoch(Path(user_state_dir("vidpipe")))
         bind, wire = config.publish.bind, config.publish.format
-        replay = _replay_server(stack, config, options)
+        keys = server_keys(config, insecure=options.insecure)
+        replay = _replay_server(stack, config, options, keys)
         publisher = stack.enter_context(
             Publisher(
-                bind, epoch=epoch, wire=wire, insecure=options.insecure, replay=replay.announced if replay else ""
+                bind,
+                epoch=epoch,
+                wire=wire,
+                insecure=options.insecure,
+                keys=keys,
+                replay=replay.announced if replay else "",
             )
         )
         folder = stack.enter_context(state_folder(config))
@@ -107,7 +115,7 @@ def run(
         keeper = StateKeeper(checkpointer, checkpoints, epoch)
         fleet = stack.enter_context(Fleet())
         loop = InferenceLoop(fleet, publisher, _each(listener, monitor.observe), monitor.alarms)
-        live = LiveCameras(fleet, loop, settings, insecure=options.insecure, keeper=keeper)
+        live = LiveCameras(fleet, loop, settings, insecure=options.insecure, keys=keys, keeper=keeper)
         stack.callback(live.close)
         live.apply(live.prepare(cameras))
         announce(Started(publisher.address, tuple(model.describe() for model in live.models.values())))
@@ -118,11 +126,12 @@ def run(
         # what is loaded stays: no collection has to look at it again
         gc.freeze()
         chores = Chores(
-            turn=_all(orders.turn, reloader.turn, live.remember_when_due), second=_all(reloader.look, monitor.beat)
+            turn=_all(publisher.attend, orders.turn, reloader.turn, live.remember_when_due),
+            second=_all(publisher.look, reloader.look, monitor.beat),
         )
         with _signals(fleet.wake, reloader) as stopped:
             deadline_s = time.monotonic() + options.duration_s if options.duration_s else float("inf")
-            monitor.gauges = partial(_gauges, checkpointer, journal)
+            monitor.gauges = partial(_gauges, publisher, checkpointer, journal)
             monitor.ready()
             loop.run(lambda: stopped() or time.monotonic() >= deadline_s, chores)
         monitor.stopping()
@@ -140,12 +149,20 @@ def _unchanged(config: Config, cameras: Mapping[str, Camera]) -> tuple[Config, M
     return config, cameras
 
 
-def _replay_server(stack: ExitStack, config: Config, options: RunOptions) -> ReplayServer | None:
+def _replay_server(
+    stack: ExitStack, config: Config, options: RunOptions, keys: ServerKeys | None
+) -> ReplayServer | None:
     """Where subscribers ask for what they missed, unless the configuration says nowhere."""
     replay = config.publish.replay
     if replay == "off":
         return None
-    return stack.enter_context(ReplayServer(replay, config.publish.bind, insecure=options.insecure))
+    bind, insecure = config.publish.bind, options.insecure
+    server = (
+        ReplayServer(replay, bind, secure=keys.secure, allowed=keys.allowed)
+        if keys
+        else ReplayServer(replay, bind, insecure=insecure)
+    )
+    return stack.enter_context(server)
 
 
 def _journal(stack: ExitStack, config: Config, folder: Path, epoch: int, replay: ReplayServer | None) -> Journal | None:
@@ -156,9 +173,11 @@ def _journal(stack: ExitStack, config: Config, folder: Path, epoch: int, replay:
     return stack.enter_context(Journal(folder / "journal.sqlite", epoch, limits, server=replay))
 
 
-def _gauges(checkpointer: Checkpointer, journal: Journal | None) -> Gauges:
+def _gauges(publisher: Publisher, checkpointer: Checkpointer, journal: Journal | None) -> Gauges:
     """What the monitor asks each second."""
     return Gauges(
+        subscribers=publisher.subscribers,
+        auth_failures=publisher.auth_failures,
         checkpoint_age_s=checkpointer.age_s,
         journal_backlog=journal.backlog if journal else None,
         alarms={"checkpoint": checkpointer.alarm, "journal": journal.alarm if journal else ""},

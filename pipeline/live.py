@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from pipeline.config.schema import Camera, Inference
     from pipeline.durability.keeper import StateKeeper
     from pipeline.inputs.receiver import InputPlan
+    from pipeline.keys.server import ServerKeys
 
 _log = logging.getLogger(__name__)
 
@@ -78,6 +79,7 @@ class LiveCameras:
         settings: Inference,
         *,
         insecure: bool = False,
+        keys: ServerKeys | None = None,
         keeper: StateKeeper | None = None,
     ) -> None:
         self.cameras: dict[str, Camera] = {}
@@ -87,7 +89,8 @@ class LiveCameras:
         self._fleet, self._loop = fleet, loop
         self._settings, self._insecure, self._keeper = settings, insecure, keeper
         self._inputs: list[InputPlan] = []
-        self._receiver = InputReceiver([], insecure=insecure)
+        self._keys = keys
+        self._receiver = InputReceiver([], insecure=insecure, keys=keys)
 
     def prepare(self, cameras: Mapping[str, Camera]) -> Prepared:
         """Check a set of cameras and open its models; changes nothing here. From any thread, one call at a time.
@@ -242,9 +245,9 @@ class LiveCameras:
             return
         self._receiver.close()  # the same address may be bound again
         try:
-            self._receiver = InputReceiver(prepared.inputs, insecure=self._insecure)
+            self._receiver = InputReceiver(prepared.inputs, insecure=self._insecure, keys=self._keys)
         except StreamError:
-            self._receiver = InputReceiver(self._inputs, insecure=self._insecure)
+            self._receiver = InputReceiver(self._inputs, insecure=self._insecure, keys=self._keys)
             raise
         finally:
             for name, runner in self.runners.items():

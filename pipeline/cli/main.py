@@ -19,6 +19,7 @@ from pipeline.cli.export import export
 from pipeline.cli.fakecam import fakecam
 from pipeline.cli.health import health
 from pipeline.cli.init import init
+from pipeline.cli.keys import keys
 from pipeline.cli.log import tell
 from pipeline.cli.models import models
 from pipeline.cli.reload import reload, reset
@@ -75,6 +76,7 @@ for _command in (
     export,
 ):
     app.command()(_command)
+app.add_typer(keys, name="keys")
 
 
 def main() -> None:

@@ -21,6 +21,9 @@ def watch(
     address: Annotated[
         str | None, typer.Option(help="The publisher's address; else the configuration's publish.bind.")
     ] = None,
+    keys: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="The key file that vidpipe keys new wrote for this client.")
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print every message as JSON, one a line.")] = False,
     count: Annotated[int | None, typer.Option(min=1, metavar="N", help="Stop after N clip predictions.")] = None,
     timeout: Annotated[
@@ -39,7 +42,7 @@ def watch(
 
     # a table on the terminal is put away whatever ends us
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    target = address or target_of(config, cameras or [])
+    target = address or (address_in(keys) if keys else "") or target_of(config, cameras or [])
 
     def report(gap: Gap) -> None:
         typer.echo(f"vidpipe: {gap.camera}: {gap.count} {gap.kind} message(s) were lost on the way", err=True)
@@ -47,7 +50,7 @@ def watch(
     clips = 0
     heard_s = time.monotonic()
     with (
-        Subscriber(target, cameras or None, kinds=list(KINDS.values()), on_gap=report) as subscriber,
+        Subscriber(target, cameras or None, kinds=list(KINDS.values()), on_gap=report, keys=keys) as subscriber,
         open_screen(json=json, status_as_json=True) as screen,
     ):
         screen.say(f"listening at {target}; stop with Ctrl-C")
@@ -61,6 +64,13 @@ def watch(
                 clips, heard_s = clips + 1, time.monotonic()
     if not clips:
         raise StreamError(f"no clip came from {target} within {timeout:g} s: is vidpipe run running there?")
+
+
+def address_in(keys: Path) -> str:
+    """The publisher's address in a key file; empty where it has none."""
+    from pipeline.keys.client import ClientKeys
+
+    return ClientKeys.load(keys).address
 
 
 def target_of(file: Path | None, cameras: list[str]) -> str:

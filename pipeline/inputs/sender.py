@@ -64,7 +64,7 @@ class InputSender:
         self._socket.setsockopt(zmq.MAXMSGSIZE, _LONGEST_SUBSCRIPTION_BYTES)
         self._socket.setsockopt(zmq.IPV6, int("[" in address))
         if own is not None and bind:
-            own.receive_server(self._socket, self._context)
+            own.receive_server(self._socket)
         elif own is not None:
             own.secure(self._socket)
         try:

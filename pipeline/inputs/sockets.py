@@ -130,7 +130,7 @@ class InputSockets:
     def _secure(self, socket: zmq.SyncSocket, endpoint: Endpoint, keys: ServerKeys) -> str | None:
         if not endpoint.bind:
             return keys.call(socket, endpoint.sender)
-        keys.secure(socket, self._context)
+        keys.secure(socket)
         return None
 
     def _read(self, socket: zmq.SyncSocket) -> list[bytes] | None:

@@ -45,13 +45,13 @@ class ClientKeys:
         socket.setsockopt_string(zmq.CURVE_SECRETKEY, self._certificate.secret_key)
         socket.setsockopt_string(zmq.CURVE_SERVERKEY, self._server_key)
 
-    def receive_server(self, socket: zmq.SyncSocket, context: zmq.SyncContext) -> None:
+    def receive_server(self, socket: zmq.SyncSocket) -> None:
         """The other way round: make a socket that binds and lets in nobody but that server. Call before `bind`."""
         socket.setsockopt(zmq.CURVE_SERVER, 1)
         socket.setsockopt_string(zmq.CURVE_SECRETKEY, self._certificate.secret_key)
         socket.setsockopt_string(zmq.ZAP_DOMAIN, DOMAIN)
         only = z85.decode(self._server_key)
-        guard(context, lambda key, _address: "server" if key == only else Refusal.NEVER)
+        guard(socket.context, lambda key, _address: "server" if key == only else Refusal.NEVER)
 
     def __repr__(self) -> str:
         return f"ClientKeys({self.name!r})"

@@ -58,16 +58,16 @@ class ServerKeys:
         """How many times a client with a key came and was not let in."""
         return self._refusals.count
 
-    def secure(self, socket: zmq.SyncSocket, context: zmq.SyncContext) -> None:
+    def secure(self, socket: zmq.SyncSocket) -> None:
         """Let only clients of the key folder connect to a socket; their `User-Id` is their public key in Z85.
 
-        Call before `bind`. The handler that this starts in the context ends when the context is terminated.
+        Call before `bind`. The handler that this starts ends with the context of the socket.
         """
         socket.setsockopt(zmq.CURVE_SERVER, 1)
         socket.setsockopt_string(zmq.CURVE_SECRETKEY, self._pair.secret_key)
         socket.setsockopt_string(zmq.ZAP_DOMAIN, DOMAIN)
         socket.setsockopt(zmq.HANDSHAKE_IVL, _HANDSHAKE_MS)
-        guard(context, self.admit)
+        guard(socket.context, self.admit)
 
     def call(self, socket: zmq.SyncSocket, name: str) -> str:
         """Make a socket that connects to where the client `name` is bound, and return that one's user id.

@@ -64,10 +64,6 @@ class Outlet:
         """Connections that were refused so far: keys not known or revoked, no keys, or no ZeroMQ at all."""
         return self._failures + (self._keys.refused if self._keys else 0)
 
-    def fileno(self) -> int:
-        """Becomes readable when subscriptions come; edge-triggered, so `attend` must follow each time."""
-        return int(self._socket.getsockopt(zmq.FD))
-
     def send(self, frames: list[bytes]) -> None:
         """Send to whoever subscribed; where a subscriber's queue is full, it loses the message."""
         self.attend()
@@ -123,7 +119,7 @@ class Outlet:
         self._socket.setsockopt(zmq.IPV6, int("[" in address))
         if self._keys is not None:
             self._socket.setsockopt(zmq.XPUB_MANUAL, 1)
-            self._keys.secure(self._socket, self._context)
+            self._keys.secure(self._socket)
         self._events = self._watch()
 
     def _watch(self) -> zmq.SyncSocket:

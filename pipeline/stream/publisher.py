@@ -61,10 +61,6 @@ class Publisher:
         """Connections that were refused so far."""
         return self._outlet.auth_failures
 
-    def fileno(self) -> int:
-        """For a selector: readable when subscriptions come. Edge-triggered: call `attend` in each turn all the same."""
-        return self._outlet.fileno()
-
     def attend(self) -> None:
         """Take in subscriptions; microseconds where none came. `publish` does it too."""
         self._outlet.attend()
