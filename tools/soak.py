@@ -26,16 +26,22 @@ from faults.cameras import SteeredCameras, steered_cameras
 from faults.guests import Guests
 from faults.rig import Rig, running, write_config
 from faults.sampling import Sampler
-from faults.schedule import MILD, Act, plan
+from faults.schedule import Act, plan
 from faults.soak_report import Ledger, Report, Setting, judge_all, lines
 
 from pipeline.bench.video import record_scene
+from pipeline.fakecam import faults
 from pipeline.stream.subscriber import Subscriber
 
 _START_S = 60.0
 _CALM_END_S = 15.0
 _PROGRESS_S = 60.0
-_MILD_TEXT = {"freeze": "freeze", "corrupt": "corrupt 0.2", "drop": "drop 0.2", "resize": "resize 320x240"}
+_MILD: dict[str, faults.Fault] = {
+    "freeze": faults.Freeze(),
+    "corrupt": faults.Corrupt(0.2),
+    "drop": faults.Drop(0.2),
+    "resize": faults.Resize(320, 240),
+}
 
 
 class Soak:
@@ -109,8 +115,7 @@ class Soak:
             self.ledger.marks.append((round(at_s, 1), act.camera, act.fault))
 
     def _steer(self, act: Act) -> bool:
-        fault = _MILD_TEXT[act.fault] if act.act == "inject" else ""
-        self._cameras.do(act.camera, act.act, fault)
+        self._cameras.do(act.camera, act.act, _MILD[act.fault] if act.act == "inject" else None)
         return True
 
     def _hurt_process(self, act: Act) -> bool:
@@ -135,7 +140,7 @@ def main() -> None:
         every_s=arguments.every,
         warm_up_s=min(600.0, 60.0 * arguments.minutes / 5) if arguments.warm_up is None else arguments.warm_up,
         model=arguments.model,
-        mild=tuple(MILD) if arguments.mild else (),
+        mild=tuple(_MILD) if arguments.mild else (),
     )
     report = _measure(setting)
     if arguments.json:

@@ -9,7 +9,7 @@ import argparse
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -18,17 +18,17 @@ import psutil
 
 from engines.errors import VidpipeError
 from pipeline.fakecam import FakeCamera, open_media
+from pipeline.fakecam.faults import Fault
 
-ACTS = ("disconnect", "pause", "resume", "stop", "start", "inject", "clear")
 _LEAVE_S = 10.0
 
 
 class Command(msgspec.Struct, frozen=True):
-    """What one camera is to do; `fault` goes with `inject`, as text that `pipeline.fakecam` reads."""
+    """What one camera is to do; `fault` goes with `inject`."""
 
     camera: int
     act: str
-    fault: str = ""
+    fault: Fault | None = None
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -46,7 +46,7 @@ class SteeredCameras:
         self.process = psutil.Process(process.pid)
         self._process = process
 
-    def do(self, camera: int, act: str, fault: str = "") -> float:
+    def do(self, camera: int, act: str, fault: Fault | None = None) -> float:
         """Let a camera do something and wait until it is done; the monotonic time of that.
 
         Raises:
@@ -58,7 +58,7 @@ class SteeredCameras:
         self._process.stdin.flush()
         answer = msgspec.json.decode(self._process.stdout.readline(), type=Answer)
         if answer.error:
-            raise RuntimeError(f"camera {camera} could not {act} {fault}: {answer.error}")
+            raise RuntimeError(f"camera {camera} could not {act} {fault or ''}: {answer.error}")
         return answer.at_s
 
 
@@ -95,12 +95,14 @@ def main() -> None:
 
 
 def _obey(server: FakeCamera, command: Command) -> Answer:
-    acts = {
+    acts: dict[str, Callable[[], object]] = {
         "disconnect": server.disconnect_all,
         "pause": server.pause,
         "resume": server.resume,
         "stop": server.stop,
         "start": server.start,
+        "clear": server.clear,
+        "inject": lambda: server.inject(command.fault) if command.fault else None,
     }
     try:
         acts[command.act]()

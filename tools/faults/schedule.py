@@ -24,14 +24,12 @@ LASTING = {"stall": ("pause", "resume"), "away": ("stop", "start")}
 """Faults that end a connection and last: how they begin and how they end."""
 SHORT = ("disconnect", "crash", "hang")
 """Faults that end a connection at once: the camera hangs up; the capture process gets SIGSEGV, or SIGSTOP."""
-MILD = ("freeze", "corrupt", "drop", "resize")
-"""Faults that leave the connection as it is."""
 
 
 def plan(
     *, seed: int, cameras: int, reconnects: int, begin_s: float, end_s: float, mild: Sequence[str] = ()
 ) -> list[Act]:
-    """Acts in order of time: `reconnects` that end a connection, and a mild one after every fifth.
+    """Acts in order of time: `reconnects` that end a connection, and after every fifth a mild one, which does not.
 
     Each camera fails once in each of its periods, at a moment that the seed chooses, and no fault outlives its period.
     """

@@ -1,0 +1,1 @@
+"""The reliability goals R1 to R19, each with its fault injected for real."""

@@ -1,0 +1,43 @@
+"""R13: the publisher is killed and started again."""
+
+from __future__ import annotations
+
+import time
+
+from faults.bench import Bench, Stage
+from faults.rig import running
+from faults.verdict import Case, Checks, Finding
+from pipeline.stream.messages import KINDS
+
+
+def run(bench: Bench) -> Finding:
+    """Kill -9 with four cameras, then start with the same configuration."""
+    checks = Checks()
+    with bench.stage(4) as stage:
+        stage.ear.listen(3.0)
+        epoch = stage.ear.heard[-1].message.epoch
+        captures = stage.rig.captures()
+        stage.rig.child.kill()
+        stage.rig.child.wait()
+        killed_s = time.monotonic()
+        with running(stage.rig.folder, stage.rig.config, stage.rig.address):
+            first = stage.ear.wait(lambda m: m.epoch > epoch, 30.0, since_s=killed_s)
+            late_s = first.at_s - first.published_s if first else None
+            checks.at_most("client hears the first message of the new publisher after", late_s, 2.0)
+            checks.note(f"that is {first.at_s - killed_s:.1f} s after the kill" if first else "")
+            back = [stage.ear.clip(name, 30.0, since_s=killed_s) for name in stage.names]
+            checks.that("all cameras give clips again", met=None not in back)
+            grown = first.message.epoch - epoch if first else 0
+            checks.that(f"epoch grew by {grown}", met=grown >= 1)
+            checks.equal("duplicates", _duplicates(stage), 0)
+            checks.equal("messages lost", stage.ear.missed, 0)
+            checks.equal("orphan capture processes", sum(child.is_running() for child in captures), 0)
+    return checks.finding()
+
+
+def _duplicates(stage: Stage) -> int:
+    keys = [(m.camera, KINDS[type(m)], m.epoch, m.seq) for m in (heard.message for heard in list(stage.ear.heard))]
+    return len(keys) - len(set(keys))
+
+
+CASE = Case("R13", "publisher killed and restarted", "client back within 2 s; epoch grows; no duplicate", run)
