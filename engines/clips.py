@@ -105,7 +105,7 @@ class ClipClock:
     def remember(self) -> ClipState:
         """All that decides about the clips to come."""
         times_s = tuple(step.media_time_s for step in self._steps)
-        values = b"".join(step.probabilities.astype(_LITTLE).tobytes() for step in self._steps)
+        values = b"".join(step.probabilities.astype(_LITTLE, copy=False).tobytes() for step in self._steps)
         return ClipState(self._origin_s, self._next, times_s, values)
 
     def recall(self, state: ClipState, labels: int) -> None:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from engines.snapshot import Snapshot
     from pipeline.capture.supervisor import CameraSupervisor, CapturePlan
     from pipeline.durability.checkpointer import Checkpointer
-    from pipeline.durability.records import MemoryRecord
+    from pipeline.durability.records import Facts, MemoryRecord
     from pipeline.inference.runner import ModelRunner
     from pipeline.inference.session import CameraMemory
 
@@ -55,6 +55,7 @@ class StateKeeper:
         self._folder = folder
         self._epoch = epoch
         self._saved: dict[str, MemoryRecord] = {}
+        self._facts: dict[str, tuple[CapturePlan, Facts]] = {}
         self._started = False
 
     def restore(self, plan: CapturePlan, manifest: Manifest, memory: CameraMemory) -> Restored | None:
@@ -104,7 +105,7 @@ class StateKeeper:
                 seat.memory.camera,
                 self._epoch,
                 clocks,
-                facts_of(seat.camera.plan),
+                self._facts_of(seat.camera.plan),
                 None,
                 snapshot,
                 record,
@@ -112,6 +113,12 @@ class StateKeeper:
             for runner, pairs in changed.items()
             for (seat, record), snapshot in zip(pairs, _snapshots(runner, pairs), strict=True)
         )
+
+    def _facts_of(self, plan: CapturePlan) -> Facts:
+        known = self._facts.get(plan.name)
+        if known is None or known[0] is not plan:
+            known = self._facts[plan.name] = (plan, facts_of(plan))
+        return known[1]
 
 
 def _snapshots(runner: ModelRunner, pairs: list[tuple[Seat, MemoryRecord]]) -> list[Snapshot]:

@@ -131,7 +131,6 @@ class CameraMemory:
 
     def remember(self) -> MemoryRecord:
         """All that decides about the messages to come, taken between two frames; only in a session."""
-        recent = [(t.header.media_ns, t.header.dropped, t.header.flags.value, tuple(t.present)) for t in self._recent]
         return MemoryRecord(
             session=self._session,
             reason=self._reason,
@@ -143,7 +142,7 @@ class CameraMemory:
             last=self._last,
             clips=self._clock.remember(),
             events=self._events.remember(),
-            recent=tuple(RecentFrame(*facts) for facts in recent),
+            recent=tuple([_recent(taken.header, taken.present) for taken in self._recent]),
         )
 
     def recall(self, record: MemoryRecord) -> None:
@@ -249,6 +248,10 @@ class CameraMemory:
             peak=round(change.peak, _DIGITS),
             reason=reason,
         )
+
+
+def _recent(header: FrameHeader, present: Sequence[bool]) -> RecentFrame:
+    return RecentFrame(header.media_ns, header.dropped, header.flags.real, tuple(present))
 
 
 def _recalled(frame: RecentFrame) -> _Taken:
