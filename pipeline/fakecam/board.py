@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from dataclasses import dataclass
 from typing import TypeVar, cast
 
+from pipeline.fakecam.change import Change
 from pipeline.fakecam.faults import Fault, Jump, Reach, momentary
 from pipeline.fakecam.history import FaultBegan, FaultEnded, History
 from pipeline.rtsp.h264 import CLOCK_HZ
@@ -47,7 +47,7 @@ class Board:
         self._history = history
         self._active: dict[tuple[object, ...], Active] = {}
         self._jumped: dict[str | None, int] = {}
-        self._waiting: set[asyncio.Future[None]] = set()
+        self.change = Change()
 
     def begin(self, asked: Injection) -> Active | None:
         """Let a fault act; None for one that happens once."""
@@ -58,7 +58,7 @@ class Board:
         if lasts:
             self._replace(_key(asked), active)
         self._history.note(FaultBegan(time_s=active.since_s, path=asked.path, fault=fault))
-        self._tell()
+        self.change.tell()
         return active if lasts else None
 
     def end(self, active: Active) -> None:
@@ -71,7 +71,7 @@ class Board:
             self._jump(active.injection, -1)
         asked = active.injection
         self._history.note(FaultEnded(time_s=time.monotonic(), path=asked.path, fault=asked.fault))
-        self._tell()
+        self.change.tell()
 
     def clear(self, path: str | None = None, kind: type[Fault] | None = None) -> int:
         """End all faults, or those injected for one path or of one kind; gives how many."""
@@ -96,15 +96,6 @@ class Board:
         """How far the clock of a camera has been moved, in ticks of 90 kHz."""
         return self._jumped.get(path, 0) + self._jumped.get(None, 0)
 
-    async def changed(self, timeout_s: float | None = None) -> None:
-        """Wait until a fault begins or ends, or for so long."""
-        waiting = asyncio.get_running_loop().create_future()
-        self._waiting.add(waiting)
-        try:
-            await asyncio.wait((waiting,), timeout=timeout_s)
-        finally:
-            self._waiting.discard(waiting)
-
     def _replace(self, key: tuple[object, ...], active: Active) -> None:
         if (before := self._active.get(key)) is not None:
             self.end(before)
@@ -113,11 +104,6 @@ class Board:
     def _jump(self, asked: Injection, sign: int) -> None:
         ticks = round(cast("Jump", asked.fault).by_s * CLOCK_HZ)
         self._jumped[asked.path] = self._jumped.get(asked.path, 0) + sign * ticks
-
-    def _tell(self) -> None:
-        for waiting in self._waiting:
-            if not waiting.done():
-                waiting.set_result(None)
 
 
 class View:
@@ -138,7 +124,7 @@ class View:
 
     async def changed(self, timeout_s: float | None = None) -> None:
         """Wait until a fault begins or ends, or for so long."""
-        await self._board.changed(timeout_s)
+        await self._board.change.wait(timeout_s)
 
 
 def _key(asked: Injection) -> tuple[object, ...]:
