@@ -13,6 +13,7 @@ LOG_LEVEL = "40"
 
 _SIZE = re.compile(rb"Reinit context to (\d+)x(\d+)")
 _ERROR = re.compile(rb"\[OPENCV:FFMPEG:(?:0?8|16)\]")
+_REFUSED = re.compile(rb"(?:failed:|HTTP error) 40[13]\b")
 _READ_AT_ONCE = 65536
 _IONBF = 2
 
@@ -33,6 +34,7 @@ class DecoderNews:
 
     errors: int = 0
     size: tuple[int, int] | None = None
+    refused: bool = False  # the camera wants other credentials
 
 
 NO_NEWS = DecoderNews()
@@ -60,4 +62,5 @@ class DecoderLog:
         self._tail = lines.pop()[-_READ_AT_ONCE:]
         sizes = [match for line in lines if (match := _SIZE.search(line))]
         size = (int(sizes[-1][1]), int(sizes[-1][2])) if sizes else None
-        return DecoderNews(sum(1 for line in lines if _ERROR.search(line)), size)
+        refused = any(_REFUSED.search(line) for line in lines)
+        return DecoderNews(sum(1 for line in lines if _ERROR.search(line)), size, refused)

@@ -32,12 +32,20 @@ class FrameSource(Protocol):
         """The grabbed frame's stamp on the source's own clock, in milliseconds."""
         ...
 
+    def is_intra(self) -> bool:
+        """Whether the grabbed frame was coded without reference to others, so that their damage is none of its own."""
+        ...
+
     def retrieve(self) -> Picture:
         """The grabbed frame, uint8 `[height, width, 3]` BGR; valid until the next call."""
         ...
 
     def news(self) -> DecoderNews:
-        """What the decoder complained about since the last call; asked after a `grab`, it is about that very frame."""
+        """What the decoder complained about since the last call; asked after a `grab`, it is about that very frame.
+
+        Raises:
+            UnsupportedSourceError: the pictures have become too large.
+        """
         ...
 
     def release(self) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 from engines.errors import SourceError
 from pipeline.capture.decoder_log import LOG_LEVEL, DecoderLog, DecoderNews
 from pipeline.capture.limits import check_size, ffmpeg_address, ffmpeg_options
+from pipeline.capture.refusal import refusal
 
 if TYPE_CHECKING:
     from pipeline.capture.protocol import Order
@@ -33,6 +34,8 @@ class OpenCvSource:
             options += [cv2.CAP_PROP_READ_TIMEOUT_MSEC, order.read_timeout_ms, cv2.CAP_PROP_N_THREADS, 1]
             self._capture = cv2.VideoCapture(ffmpeg_address(order), cv2.CAP_FFMPEG, options)
         if not self._capture.isOpened():
+            if self._log.read().refused:
+                raise refusal(order.address)
             raise SourceError("it does not open as video")
         self.width = int(self._capture.get(cv2.CAP_PROP_FRAME_WIDTH))
         self.height = int(self._capture.get(cv2.CAP_PROP_FRAME_HEIGHT))
@@ -49,6 +52,10 @@ class OpenCvSource:
         """CAP_PROP_POS_MSEC of the grabbed frame."""
         return self._capture.get(self._cv2.CAP_PROP_POS_MSEC)
 
+    def is_intra(self) -> bool:
+        """Whether FFmpeg calls it an I picture."""
+        return int(self._capture.get(self._cv2.CAP_PROP_FRAME_TYPE)) == ord("I")
+
     def retrieve(self) -> Picture:
         """Convert the grabbed frame to BGR, into the same memory each time while the size stays."""
         ok, self._picture = self._capture.retrieve(self._picture)
@@ -57,8 +64,11 @@ class OpenCvSource:
         return np.asarray(self._picture, np.uint8)
 
     def news(self) -> DecoderNews:
-        """What FFmpeg wrote into its log."""
-        return self._log.read()
+        """What FFmpeg wrote into its log. Raises UnsupportedSourceError where the pictures have become too large."""
+        news = self._log.read()
+        if news.size is not None:
+            check_size(*news.size)
+        return news
 
     def release(self) -> None:
         """Close the stream; an RTSP camera is told."""

@@ -7,10 +7,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from engines.errors import AuthenticationError, MissingExtraError, SourceError, UnsupportedSourceError
+from engines.errors import (
+    MissingExtraError,
+    SilentSourceError,
+    SourceError,
+    UnsupportedSourceError,
+)
 from pipeline.capture.decoder_log import NO_NEWS, DecoderNews
 from pipeline.capture.frame_times import FrameTimes
 from pipeline.capture.limits import MAX_PIXELS, check_size, ffmpeg_address, ffmpeg_options
+from pipeline.capture.refusal import refusal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -72,6 +78,10 @@ class PyAvSource:
         """The frame's time after the start of the stream."""
         return self._position_ms
 
+    def is_intra(self) -> bool:
+        """Whether FFmpeg calls it a key frame or an I picture."""
+        return bool(self._frame.key_frame) or self._frame.pict_type == 1  # AV_PICTURE_TYPE_I
+
     def retrieve(self) -> Picture:
         """Convert to BGR, pixel by pixel as OpenCV does; no copy."""
         frame = self._reformatter.reformat(self._frame, format="bgr24", threads=1)
@@ -94,12 +104,12 @@ class PyAvSource:
     def _open(self) -> Any:
         order, error = self._order, self._av.error
         limits = (order.open_timeout_ms / 1e3, order.read_timeout_ms / 1e3)
-        options = ffmpeg_options(order)
+        options = ffmpeg_options(order) | {"max_pixels": str(MAX_PIXELS)}
         try:
             return self._av.open(ffmpeg_address(order), options=options, timeout=limits)
         # PyAV's own messages hold the address with its password, so none of them may be shown or chained
         except (error.HTTPUnauthorizedError, error.HTTPForbiddenError):
-            raise AuthenticationError("the camera refuses the user name or password") from None
+            raise refusal(order.address) from None
         except error.ExitError:
             raise SourceError(f"it has not opened within {limits[0]:g} s") from None
         except (error.FFmpegError, OSError, ValueError) as failure:
@@ -121,7 +131,7 @@ class PyAvSource:
         try:
             packet = next(self._packets, None)
         except error.ExitError:
-            raise SourceError(f"no frame for {self._order.read_timeout_ms / 1e3:.1f} s") from None
+            raise SilentSourceError(f"no frame for {self._order.read_timeout_ms / 1e3:.1f} s") from None
         except error.InvalidDataError:
             self._errors += 1
             return None

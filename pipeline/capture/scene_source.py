@@ -36,6 +36,10 @@ class SceneSource:
         """The frame's time in the scene."""
         return 1000.0 * self._index / self.fps
 
+    def is_intra(self) -> bool:
+        """Each picture is drawn by itself."""
+        return True
+
     def retrieve(self) -> Picture:
         """Draw the frame."""
         return self._scene.frame(self._index)
