@@ -64,12 +64,13 @@ class Started:
 
 @dataclass(frozen=True)
 class CameraOutcome:
-    """How a camera stood at the end: its last state, the reason, and how many frames were processed."""
+    """How a camera stood at the end: its last state, the reason, how many frames were processed; was it asked to end?"""
 
     name: str
     state: CameraState
     detail: str
     processed: int
+    asked: bool = False
 
 
 def run(
@@ -136,7 +137,7 @@ def run(
             loop.run(lambda: stopped() or time.monotonic() >= deadline_s, chores)
         monitor.stopping()
         outcomes = [
-            CameraOutcome(name, camera.state, camera.detail, loop.processed(name))
+            CameraOutcome(name, camera.state, camera.detail, loop.processed(name), asked=stopped())
             for name, camera in fleet.cameras.items()
         ]
         fleet.halt()

@@ -82,4 +82,5 @@ def _announce(screen: Screen, started: Started) -> None:
 
 
 def _mute(outcome: CameraOutcome) -> bool:
-    return not outcome.processed and outcome.state.value != "failed"
+    """A camera that never came; where the run was asked to end, it may still have come."""
+    return not outcome.processed and not outcome.asked and outcome.state.value != "failed"
