@@ -52,7 +52,7 @@ Seconds = Annotated[float, msgspec.Meta(ge=-1e12, le=1e12)]
 """A time that was read back: finite, and of a size that arithmetic bears."""
 
 
-class ClipState(msgspec.Struct, frozen=True):
+class ClipState(msgspec.Struct, frozen=True, gc=False):
     """Where a `ClipClock` stands: its origin (of clip 0), the clip that closes next, and the steps it still needs.
 
     `probabilities` are those of the steps, float32 `[len(media_times_s), C]`, little-endian, C order.

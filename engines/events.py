@@ -29,7 +29,7 @@ class EventChange:
     peak: float
 
 
-class Track(msgspec.Struct, frozen=True):
+class Track(msgspec.Struct, frozen=True, gc=False):
     """Where one label stands: `start_s` is None while its score is low; `number` is 0 until the event is announced."""
 
     number: Count = 0
@@ -39,7 +39,7 @@ class Track(msgspec.Struct, frozen=True):
     quiet_until_s: Annotated[float, msgspec.Meta(le=1e12)] = float("-inf")
 
 
-class EventState(msgspec.Struct, frozen=True):
+class EventState(msgspec.Struct, frozen=True, gc=False):
     """Where an `EventDetector` stands: how many events it has announced, and the track of each label with a rule."""
 
     count: Count

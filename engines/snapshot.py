@@ -11,14 +11,14 @@ from engines.errors import ModelError
 _CRC_BYTES = 4
 
 
-class SavedTensor(msgspec.Struct, frozen=True, array_like=True):
+class SavedTensor(msgspec.Struct, frozen=True, gc=False, array_like=True):
     """One row of one state tensor: its shape without the batch, and its float32 values, little-endian, C order."""
 
     shape: tuple[int, ...]
     data: bytes
 
 
-class Snapshot(msgspec.Struct, frozen=True):
+class Snapshot(msgspec.Struct, frozen=True, gc=False):
     """The state of one camera after `age_steps` steps and `age_s` seconds of media time, keyed by state input name."""
 
     model_sha: str

@@ -6,6 +6,7 @@ python tools/bench_checkpoints.py --cameras 45 --model scene
 from __future__ import annotations
 
 import argparse
+import gc
 import tempfile
 import time
 from dataclasses import dataclass
@@ -113,6 +114,7 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, help="where checkpoints are written; else a temporary folder")
     options = parser.parse_args()
     cameras = Cameras.open(options.model, options.backend, options.cameras)
+    gc.freeze()  # as `vidpipe run` does
     with tempfile.TemporaryDirectory() as temporary:
         result = measure(cameras, options.folder or Path(temporary), options.rounds)
     print(f"{options.cameras} cameras of {options.model}, {result['bytes'] / 1e3:.0f} kB a round")

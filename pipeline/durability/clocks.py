@@ -21,7 +21,7 @@ class OutdatedError(ModelError):
     """What was saved is too old to be used, or nobody can say how old it is."""
 
 
-class Clocks(msgspec.Struct, frozen=True):
+class Clocks(msgspec.Struct, frozen=True, gc=False):
     """One reading of all clocks, in nanoseconds.
 
     `boot_ns` counts since the machine started, its sleep included (CLOCK_BOOTTIME); `boot_id` names that start and is

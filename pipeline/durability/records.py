@@ -1,4 +1,7 @@
-"""What a checkpoint holds: one camera's whole memory, as records that know nothing of the program that wrote them."""
+"""What a checkpoint holds: one camera's whole memory, as records that know nothing of the program that wrote them.
+
+None of them is tracked by the garbage collector (`gc=False`): they hold no cycles, and there are thousands a second.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,7 @@ Count = Annotated[int, msgspec.Meta(ge=0, le=1 << 48)]
 Nanoseconds = Annotated[int, msgspec.Meta(ge=-(1 << 62), le=1 << 62)]
 
 
-class LastFrame(msgspec.Struct, frozen=True, array_like=True):
+class LastFrame(msgspec.Struct, frozen=True, gc=False, array_like=True):
     """When the newest frame of the memory was taken: on the camera's media clock, UTC, and CLOCK_MONOTONIC."""
 
     media_ns: Nanoseconds
@@ -24,7 +27,7 @@ class LastFrame(msgspec.Struct, frozen=True, array_like=True):
     monotonic_ns: Nanoseconds
 
 
-class RecentFrame(msgspec.Struct, frozen=True, array_like=True):
+class RecentFrame(msgspec.Struct, frozen=True, gc=False, array_like=True):
     """What clips to come will say of a frame: drops before it, its flags, and which further inputs it had."""
 
     media_ns: Nanoseconds
@@ -33,7 +36,7 @@ class RecentFrame(msgspec.Struct, frozen=True, array_like=True):
     present: tuple[bool, ...]
 
 
-class MemoryRecord(msgspec.Struct, frozen=True):
+class MemoryRecord(msgspec.Struct, frozen=True, gc=False):
     """What one camera remembers beside its state tensors: `CameraMemory.remember` makes it, `recall` takes it.
 
     `broken`: the last step went non-finite. `asked`: interruptions from outside that the next frame will meet.
@@ -52,7 +55,7 @@ class MemoryRecord(msgspec.Struct, frozen=True):
     recent: tuple[RecentFrame, ...]
 
 
-class Facts(msgspec.Struct, frozen=True):
+class Facts(msgspec.Struct, frozen=True, gc=False):
     """What of a camera's settings must be the same for its memory to make sense.
 
     `source` is a digest of the address as it is shown, without its password.
@@ -63,7 +66,7 @@ class Facts(msgspec.Struct, frozen=True):
     source: str
 
 
-class Checkpoint(msgspec.Struct, frozen=True):
+class Checkpoint(msgspec.Struct, frozen=True, gc=False):
     """One camera's memory, at the time `clocks`, written by the publisher of `epoch`.
 
     `size` is the picture's, where the newest connection told it: a change shows with the next one.

@@ -204,6 +204,9 @@ def test_the_pool_is_on_the_device_and_keeps_its_contract(machine: fake_gpu.Mach
             "h": {2.0},
             "c": {3.0},
         }
+        values = {name: np.arange(8, dtype=np.float32).reshape(2, 4) + k for k, name in enumerate(values)}
+        temporal.pool.scatter(rows, values)
+        np.testing.assert_array_equal(temporal.pool.gather(rows[::-1])["h"], values["h_next"][::-1])
         with pytest.raises(ValueError, match="row 1 is in the batch twice"):
             temporal.step([1, 1], np.ones((2, 5), np.float32), [1, 1], [1, 1])
         assert temporal.step([], np.zeros((0, 5), np.float32), [], []).prob.shape == (0, 3)
