@@ -64,7 +64,7 @@ class Started:
 
 @dataclass(frozen=True)
 class CameraOutcome:
-    """How a camera stood at the end: its last state, the reason, how many frames were processed; was it asked to end?"""
+    """How a camera stood at the end: state, reason, number of frames processed, and whether a signal ended the run."""
 
     name: str
     state: CameraState

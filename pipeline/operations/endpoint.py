@@ -7,6 +7,7 @@ import socket
 import sys
 import threading
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler
 from socketserver import TCPServer, ThreadingMixIn
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 _PATIENCE_S = 5.0  # for a whole request
 _MOST_AT_ONCE = 8
-_POLL_S = 0.25
+_NUDGE_S = 1.0
 PLAIN = "text/plain; charset=utf-8"
 
 
@@ -53,14 +54,20 @@ class Endpoint:
             ) from error
         bound = self._server.server_address
         self.address = f"[{bound[0]!s}]:{bound[1]}" if ":" in host else f"{bound[0]!s}:{bound[1]}"
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(_POLL_S,), name="metrics", daemon=True)
+        self._closing = False
+        self._thread = threading.Thread(target=self._serve, name="metrics", daemon=True)
         self._thread.start()
+
+    def _serve(self) -> None:
+        while not self._closing:
+            self._server.handle_request()
 
     def close(self) -> None:
         """Let go of the address; requests under way are not waited for."""
-        self._server.shutdown()
+        self._closing = True
+        with suppress(OSError), socket.create_connection(reachable_at(self.address), timeout=_NUDGE_S):
+            self._thread.join(_NUDGE_S)  # a connection ends its wait
         self._server.server_close()
-        self._thread.join()
 
     def __enter__(self) -> Endpoint:
         return self
@@ -93,6 +100,7 @@ class _Server(ThreadingMixIn, TCPServer):
     daemon_threads = True
     block_on_close = False
     allow_reuse_address = True
+    request_queue_size = 32
     allow_reuse_port = False  # two processes would share the port, and each see half of the requests
 
     def __init__(self, host: str, port: int, pages: Pages) -> None:

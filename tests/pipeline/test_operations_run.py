@@ -110,29 +110,28 @@ def test_the_life_of_a_service(tmp_path):
         assert not [text for text in manager.said if "WATCHDOG" in text], "the watchdog is fed by the loop"
         assert ask(port, "/readyz") == (200, "ready\n")
         manager.wait_for("STATUS=2 running, 1 ")
-        page = wait_for_page(port, lambda page: value(page, "vidpipe_messages_total", stream="a", kind="clip") >= 2)
-        assert value(page, "vidpipe_frames_total", stream="a", result="processed") > 0
+        page = wait_for_page(port, lambda p: value(p, "vidpipe_frames_total", stream="a", result="processed") > 2)
         for stream in CAMERAS:
             assert abs(missing(page, stream)) <= 1, "one frame may be between two counters of a process that runs"
         assert value(page, "vidpipe_stream_state", stream="dead", state="backoff") == 1
         assert ask(port, "/healthz") == (200, "ready\n"), "a dead camera is no reason to restart vidpipe"
 
         values = yaml.safe_load(config.read_text())
-        del values["cameras"]["dead"]
+        del values["cameras"]["b"]
         config.write_text(yaml.safe_dump(values))
         process.send_signal(signal.SIGHUP)
         assert "MONOTONIC_USEC=" in manager.wait_for("RELOADING=1")
         manager.wait_for("READY=1")
         page = metrics(port)
         assert value(page, "vidpipe_reloads_total", result="ok") == 1
-        assert not [labels for _, labels in page if ("stream", "dead") in labels]
+        assert not [labels for _, labels in page if ("stream", "b") in labels]
 
         family = psutil.Process(process.pid).children(recursive=True)
         log, out = Text(process.stderr), Text(process.stdout)
         began_s = time.monotonic()
         process.send_signal(signal.SIGTERM)
         manager.wait_for("STOPPING=1")
-        assert process.wait(10) == 0
+        assert process.wait(10) == 0, "a service that was told to end has ended well, though a camera never came"
         assert time.monotonic() - began_s < 5
     assert not psutil.wait_procs(family, timeout=5)[1]
     said = log.rest()
@@ -143,19 +142,6 @@ def test_the_life_of_a_service(tmp_path):
     assert (refused["stream"], refused["level"]) == ("dead", "warning")
     assert refused["epoch"] > 0
     assert any(entry.get("stream") == "a" and entry.get("state") == "running" for entry in entries)
-
-
-def test_a_stop_by_a_signal_is_no_failure_though_a_camera_never_came(tmp_path):
-    """A service that was told to end has ended well."""
-    config, _ = write_config(tmp_path, {"dead": CAMERAS["dead"]}, metrics={"bind": "off"})
-    manager = Manager(tmp_path / "notify")
-    with (
-        closing(manager),
-        running("run", "--config", config, folder=tmp_path, NOTIFY_SOCKET=str(tmp_path / "notify")) as process,
-    ):
-        manager.wait_for("STATUS=1 backoff")
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(10) == 0
 
 
 def test_health_says_no_where_nobody_answers(tmp_path):
