@@ -49,6 +49,8 @@ def capture_plan(name: str, camera: Camera, bundle: Bundle) -> CapturePlan:
         ca_file=str(Path(camera.tls.ca_file).expanduser().resolve()) if camera.tls.ca_file else None,
         open_timeout_s=camera.open_timeout_s,
         stall_s=camera.stall_s,
+        frozen_after_s=camera.continuity.frozen_after_s,
+        hold_frozen=camera.continuity.frozen == "hold",
     )
 
 

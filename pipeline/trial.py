@@ -14,7 +14,7 @@ from pipeline.inputs.plan import input_plans
 from pipeline.plan import capture_plan, load_bundles
 
 _SPARE_S = 10.0
-_GIVEN_UP = (CameraState.BACKOFF, CameraState.AUTH_FAILED, CameraState.FAILED)
+_GIVEN_UP = (CameraState.BACKOFF, CameraState.AUTH_FAILED, CameraState.UNSUPPORTED, CameraState.FAILED)
 
 
 class TrialResult(msgspec.Struct, frozen=True):

@@ -2,20 +2,47 @@
 
 from __future__ import annotations
 
-from engines.errors import AuthenticationError, SourceError
-from pipeline.capture.probe import probe
-from pipeline.capture.protocol import Ended
+from typing import TYPE_CHECKING
+
+from engines.errors import (
+    AuthenticationError,
+    SilentSourceError,
+    SourceError,
+    UnreachableError,
+    UnsupportedSourceError,
+)
+from pipeline.capture.probe import Trust, probe
+from pipeline.capture.protocol import Ended, EndReason
+
+if TYPE_CHECKING:
+    from pipeline.capture.protocol import Order
+
+_REASONS: tuple[tuple[type[SourceError], EndReason], ...] = (
+    (AuthenticationError, EndReason.AUTH_FAILED),
+    (UnsupportedSourceError, EndReason.UNSUPPORTED),
+    (UnreachableError, EndReason.UNREACHABLE),
+    (SilentSourceError, EndReason.TIMEOUT),
+)
 
 
-def diagnose(kind: str, address: str, detail: str) -> Ended:
-    """Probe the source once more by hand and say what is wrong; `detail` is what the decoder said."""
-    if kind == "scene":
-        return Ended("failed", detail)
-    hopeless = kind == "file"
+def reason_of(error: SourceError) -> EndReason:
+    """The reason that goes with an error of a camera or stream."""
+    return next((reason for kind, reason in _REASONS if isinstance(error, kind)), EndReason.ERROR)
+
+
+def diagnose(order: Order, detail: str, otherwise: EndReason = EndReason.ERROR) -> Ended:
+    """Probe the source once more by hand and say what is wrong.
+
+    Args:
+        order: names the source.
+        detail: what the decoder said.
+        otherwise: the reason where the probe finds nothing wrong.
+    """
+    if order.kind == "scene":
+        return Ended(EndReason.FAILED, detail)
+    hopeless = order.kind == "file"
     try:
-        probe(address)
-    except AuthenticationError as error:
-        return Ended("refused", str(error))
+        probe(order.address, trust=Trust(verify=order.tls_verify, ca_file=order.ca_file))
     except SourceError as error:
-        return Ended("failed" if hopeless else "lost", str(error))
-    return Ended("failed" if hopeless else "lost", f"it answers, but {detail}")
+        return Ended(EndReason.FAILED if hopeless else reason_of(error), str(error))
+    return Ended(EndReason.FAILED if hopeless else otherwise, f"it answers, but {detail}")

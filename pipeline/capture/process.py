@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import sys
-from multiprocessing.connection import Connection
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
 
-from pipeline.capture.protocol import CREDIT, Ended, decode_notice, encode
-from pipeline.redaction import redact
+from pipeline.capture.confinement import environment
+from pipeline.capture.link import Link
+from pipeline.capture.protocol import CREDIT, Ended, EndReason, decode_notice, encode
+from pipeline.redaction import credentials_of, redact
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,13 +26,17 @@ if TYPE_CHECKING:
 _BOOT = "import sys; sys.path[:] = [p for p in sys.path if p]; from pipeline.capture.worker import main; main({fd})"
 _ROOT = Path(__file__).parents[2]
 _LAST_WORDS_BYTES = 4096
+_MOST_NEWS = 64  # of one process at a time: one gone mad must not keep its parent listening
+_SIGNALS = {each.value: each.name for each in signal.Signals}
+_DYING_S = 0.05  # from closing its files to being gone, a process takes microseconds, Python's own end longer
 
 
 class CaptureProcess:
     """One running capture process. The order travels over a socket, so no address shows in the process list."""
 
     def __init__(self, order: Order, ring_fd: int, wake_fd: int) -> None:
-        ours, theirs = socket.socketpair()
+        self._secrets = credentials_of(order.address)
+        self._link, theirs = Link.pair()
         self._log_fd, log_out = os.pipe()
         os.set_blocking(log_out, False)
         try:
@@ -46,12 +51,11 @@ class CaptureProcess:
             )
         except OSError:
             os.close(self._log_fd)
-            ours.close()
+            self._link.close()
             raise
         finally:
             theirs.close()
             os.close(log_out)
-        self._link = Connection(ours.detach())
         known = msgspec.structs.replace(order, ring_fd=ring_fd, wake_fd=wake_fd, log_fd=self._log_fd)
         self._link.send_bytes(encode(known))
 
@@ -66,18 +70,24 @@ class CaptureProcess:
 
     def news(self) -> Iterator[Notice]:
         """What it said since the last call; ends with `Ended` once it has left, whatever made it leave."""
-        try:
-            while self._link.poll(0):
-                yield decode_notice(self._link.recv_bytes())
-        except (EOFError, ConnectionResetError):
-            yield Ended("lost", self._obituary())
+        for _ in range(_MOST_NEWS):
+            try:
+                notice = decode_notice(self._link.recv_bytes())
+            except BlockingIOError:
+                return
+            except (EOFError, ConnectionResetError):
+                notice = Ended(EndReason.CRASHED, self._obituary())
+            except (OSError, msgspec.MsgspecError):
+                notice = Ended(EndReason.CRASHED, "the capture process says what makes no sense")
+            if isinstance(notice, Ended):
+                yield Ended(notice.reason, redact(notice.detail, self._secrets))
+                return
+            yield notice
 
     def credit(self) -> None:
         """Tell a waiting source that there is room again."""
-        try:
+        with suppress(BlockingIOError, BrokenPipeError, ConnectionResetError):  # `news` tells of its end
             self._link.send_bytes(CREDIT)
-        except (BrokenPipeError, ConnectionResetError):
-            return  # its end is reported by `news`
 
     def end(self, grace_s: float = 0.5) -> None:
         """Ask it to leave, make it leave after `grace_s` seconds, and return when it is gone."""
@@ -85,8 +95,21 @@ class CaptureProcess:
         try:
             self._child.wait(grace_s)
         except subprocess.TimeoutExpired:
-            self._child.kill()
+            self.kill()
             self._child.wait()
+        self.close()
+
+    def kill(self) -> None:
+        """End it by force, without waiting; also where it is stopped."""
+        if self._child.poll() is None:
+            self._child.kill()
+
+    def is_gone(self) -> bool:
+        """Whether it has left, without waiting; it is no zombie from then on."""
+        return self._child.poll() is not None
+
+    def close(self) -> None:
+        """Give back what is held here for a process that is gone."""
         self._link.close()
         os.close(self._log_fd)
 
@@ -96,10 +119,13 @@ class CaptureProcess:
             self._child.terminate()
 
     def _obituary(self) -> str:
-        code = self._child.wait()
+        try:
+            code = self._child.wait(_DYING_S)
+        except subprocess.TimeoutExpired:
+            return "the capture process closed its only connection and lived on"
         words = self._last_words()
         if code < 0:
-            return f"the capture process was ended by {signal.Signals(-code).name}"
+            return f"the capture process was ended by {_SIGNALS.get(-code, f'signal {-code}')}"
         return f"the capture process ended with code {code}{': ' + words if words else ''}"
 
     def _last_words(self) -> str:
@@ -109,13 +135,13 @@ class CaptureProcess:
         except BlockingIOError:
             return ""
         lines = [line for line in text.splitlines() if line.strip() and "OPENCV:FFMPEG" not in line]
-        return redact(lines[-1].strip()) if lines else ""
+        return lines[-1].strip() if lines else ""
 
 
 def _environment() -> dict[str, str]:
     paths = [str(_ROOT), os.environ.get("PYTHONPATH", "")]
     return {
-        **os.environ,
+        **environment(),
         "PYTHONPATH": os.pathsep.join(path for path in paths if path),
         "OPENBLAS_NUM_THREADS": "1",
         "OMP_NUM_THREADS": "1",

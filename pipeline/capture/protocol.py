@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from enum import Enum
 from typing import Literal
 
 import msgspec
@@ -34,7 +35,9 @@ class Order(msgspec.Struct, frozen=True):
     crop: tuple[float, float, float, float] | None = None  # x, y, width, height as fractions of the picture
     resume_media_ns: int | None = None  # the camera's media clock at `resume_monotonic_ns`
     resume_monotonic_ns: int = 0
-    last_size: tuple[int, int] | None = None  # the picture size of the connection before this one
+    last_size: tuple[int, int] | None = None  # the last that was told of the connection before this one
+    frozen_after_s: float = 8.0  # of media time without any change: the picture is frozen
+    hold_frozen: bool = False  # frames of a frozen picture are kept back
 
     def __repr__(self) -> str:
         """Without the address, which is a secret."""
@@ -55,24 +58,61 @@ class Running(msgspec.Struct, frozen=True, tag="running"):
 
 
 class Resized(msgspec.Struct, frozen=True, tag="resized"):
-    """The picture size changed in the middle of the stream."""
+    """The picture size changed in the middle of the stream; OpenCV tells it in whole blocks, 640x368 for 640x360."""
 
     width: int
     height: int
 
 
+class Stillness(msgspec.Struct, frozen=True, tag="stillness"):
+    """The picture was found to stand still while frames come, or to move again."""
+
+    frozen: bool
+
+
+class EndReason(str, Enum):
+    """Why a connection ended: a small set, so that reconnects can be counted by it."""
+
+    FINISHED = "finished"
+    """A file was read to its end."""
+    FAILED = "failed"
+    """A file, or the settings of a scene, cannot be read: trying again is no use."""
+    AUTH_FAILED = "auth_failed"
+    """Wrong credentials: to be tried again slowly, since cameras lock accounts."""
+    UNSUPPORTED = "unsupported"
+    """No video, or none that can be decoded here: to be tried again slowly."""
+    UNREACHABLE = "unreachable"
+    """No way leads there, or nothing listens."""
+    TIMEOUT = "timeout"
+    """It did not answer in time."""
+    ERROR = "error"
+    """It answered with anything else than a stream."""
+    NO_PICTURE = "no_picture"
+    """It was opened and then sent nothing that gives a picture."""
+    STALL = "stall"
+    """Frames stayed away for longer than the stall limit."""
+    EOF = "eof"
+    """The other side ended or broke off the stream."""
+    DAMAGED = "damaged"
+    """Data came but gave no picture for a while."""
+    CRASHED = "crashed"
+    """The capture process died or could not be started."""
+    HUNG = "hung"
+    """The capture process gave no sign of life and was ended."""
+
+
+FINAL = (EndReason.FINISHED, EndReason.FAILED)
+SLOW = (EndReason.AUTH_FAILED, EndReason.UNSUPPORTED)
+
+
 class Ended(msgspec.Struct, frozen=True, tag="ended"):
-    """The capture process is about to leave.
+    """The capture process is about to leave: why, and the same as a sentence for people."""
 
-    `reason`: `finished` (a file's end), `failed` (a file that cannot be read: trying again is no use), `refused` (wrong
-    credentials: try again slowly), `lost` (anything that a reconnect may mend).
-    """
-
-    reason: Literal["finished", "failed", "refused", "lost"]
+    reason: EndReason
     detail: str
 
 
-Notice = Opened | Running | Resized | Ended
+Notice = Opened | Running | Resized | Stillness | Ended
 
 NOBODY = 0xFFFF
 """The token of a wake-up that is not about a frame."""

@@ -1,7 +1,11 @@
 """The rolling buffer: a ring of frame slots in anonymous shared memory, one writer and one reader, no locks.
 
 The memory has no name (Linux memfd, elsewhere an unlinked file), so nothing stays behind however a process dies. The
-writer alone moves `written` and the reader alone moves `read`; a slot is filled before `written` moves past it.
+writer alone moves `written`, the reader alone `read` and `expired`; a slot is filled before `written` moves past it.
+
+What became of a due frame is one of three words, and writing one is one store of 64 bits: `written` (it lies in a slot
+now), `thinned` or `overrun`. How many were due is their sum. So the counts agree at every instant, also where a writer
+is killed between two instructions: the frame it was at was never due, and the next writer goes on from the words.
 """
 
 from __future__ import annotations
@@ -19,10 +23,11 @@ import numpy.typing as npt
 
 Picture = npt.NDArray[np.uint8]
 
-_COUNTERS = ("written", "read", "grabbed", "due", "thinned", "overrun", "damaged")
+_COUNTERS = ("written", "read", "grabbed", "thinned", "overrun", "damaged", "expired")
 _WORD = {name: index for index, name in enumerate(_COUNTERS)}
-_WRITTEN, _READ = _WORD["written"], _WORD["read"]
-_HEADER = struct.Struct("=QqqqqII")
+_WRITTEN, _READ, _EXPIRED = _WORD["written"], _WORD["read"], _WORD["expired"]
+_THINNED, _OVERRUN = _WORD["thinned"], _WORD["overrun"]
+_HEADER = struct.Struct("=QqqqqIIQ")  # the last is `thinned + overrun` of that moment
 _HEADERS_AT = 8 * len(_COUNTERS)
 _PAGE = 4096
 
@@ -40,6 +45,15 @@ class FrameFlag(IntFlag):
     """The decoder reported damage."""
     REPEATS = 16
     """The picture equals the one before it in the ring, byte for byte."""
+    FROZEN = 32
+    """The picture has stood still for so long that it counts as frozen; set as long as it does."""
+    CUT = 64
+    """The picture has nothing in common with the one before it."""
+    HELD = 128
+    """Frames before this one were kept back because the picture was frozen."""
+
+
+_ONCE = ~(FrameFlag.REPEATS | FrameFlag.FROZEN)  # what must not get lost with a frame: it happened between two of them
 
 
 class FrameHeader(NamedTuple):
@@ -56,7 +70,7 @@ class FrameHeader(NamedTuple):
     ready_ns: int
     """CLOCK_MONOTONIC when the frame lay in its slot."""
     dropped: int
-    """Due frames that were thinned out or overran the ring since the previous frame written."""
+    """Due frames that were thinned out, overran the ring or expired in it since the previous frame; set by the ring."""
     flags: FrameFlag
 
     @property
@@ -67,20 +81,37 @@ class FrameHeader(NamedTuple):
 
 @dataclass(frozen=True)
 class CaptureCounts:
-    """What capture did so far; `due == written + thinned + overrun` once the writer is at rest."""
+    """What capture did so far; `due == taken + waiting + thinned + overrun` at every moment."""
 
     grabbed: int
-    due: int
+    """Frames that the decoder gave, due or not."""
     written: int
+    """Due frames that were laid into the ring."""
+    read: int
+    """Frames that left the ring, taken or expired."""
     thinned: int
+    """Due frames that were left out evenly, since the reader is behind."""
     overrun: int
+    """Due frames that found the ring full, or grew too old in it."""
     damaged: int
-    taken: int
+    """Complaints of the decoder."""
+    expired: int
+    """Those of `overrun` that had been in the ring."""
+
+    @property
+    def due(self) -> int:
+        """Frames that belong to the model's rate."""
+        return self.written - self.expired + self.thinned + self.overrun
+
+    @property
+    def taken(self) -> int:
+        """Frames that the reader took."""
+        return self.read - self.expired
 
     @property
     def waiting(self) -> int:
         """Frames in the ring that the reader has not taken."""
-        return self.written - self.taken
+        return self.written - self.read
 
 
 class RollingBuffer:
@@ -94,6 +125,8 @@ class RollingBuffer:
         self._words = memoryview(self._map)[:_HEADERS_AT].cast("Q")
         pixels = np.frombuffer(self._map, np.uint8, count=slots * height * width * 3, offset=_pixels_at(slots))
         self._pictures = list(pixels.reshape(slots, height, width, 3))
+        self._left_out = 0  # expired frames, and those dropped before them, since the last one taken
+        self._left_flags = FrameFlag(0)
 
     @classmethod
     def create(cls, slots: int, height: int, width: int) -> RollingBuffer:
@@ -133,13 +166,15 @@ class RollingBuffer:
         return np.array_equal(new[middle], old[middle]) and np.array_equal(new, old)
 
     def commit(self, header: FrameHeader) -> None:
-        """Hand the filled slot to the reader; `header.sequence` is set by the ring."""
+        """Hand the filled slot to the reader; the ring itself sets `header.sequence` and `header.dropped`."""
         written = self._words[_WRITTEN]
-        _HEADER.pack_into(self._map, self._header_at(written), written, *header[1:])
+        lost = self._words[_THINNED] + self._words[_OVERRUN]
+        dropped = lost - (self._lost_before(written - 1) if written else 0)
+        _HEADER.pack_into(self._map, self._header_at(written), written, *header[1:5], dropped, header.flags, lost)
         self._words[_WRITTEN] = written + 1
 
     def count(self, name: str, by: int = 1) -> None:
-        """Add to one of the writer's counters: grabbed, due, thinned, overrun, damaged."""
+        """Add to one of the writer's counters: grabbed, thinned, overrun, damaged."""
         self._words[_WORD[name]] += by
 
     # -- reader ------------------------------------------------------------------------------------------------------
@@ -147,7 +182,14 @@ class RollingBuffer:
     def peek(self) -> FrameHeader | None:
         """The oldest frame's header, or None when the ring is empty."""
         read = self._words[_READ]
-        return self._header(read) if self._words[_WRITTEN] != read else None
+        if self._words[_WRITTEN] == read:
+            return None
+        header = self._header(read)
+        if not self._left_out:
+            return header
+        # the picture that this one may repeat was not taken
+        flags = (header.flags | self._left_flags) & ~FrameFlag.REPEATS
+        return header._replace(dropped=header.dropped + self._left_out, flags=flags)
 
     def take(self, into: Picture) -> None:
         """Copy the oldest picture into `into` (uint8 `[height, width, 3]`) and free its slot."""
@@ -156,7 +198,21 @@ class RollingBuffer:
 
     def skip(self) -> None:
         """Free the oldest slot without reading it."""
+        self._left_out, self._left_flags = 0, FrameFlag(0)
         self._words[_READ] += 1
+
+    def expire(self, before_ns: int) -> int:
+        """Leave out the oldest frames as long as they were grabbed before a monotonic time; how many they were.
+
+        They count as overrun, and the next frame tells of them: in `dropped`, and with their flags.
+        """
+        count = 0
+        while (header := self.peek()) is not None and header.monotonic_ns < before_ns:
+            self._left_out, self._left_flags = header.dropped + 1, header.flags & _ONCE
+            self._words[_EXPIRED] += 1
+            self._words[_READ] += 1
+            count += 1
+        return count
 
     def last_written(self) -> tuple[int, int] | None:
         """Media time and monotonic time (ns) of the newest frame ever written, or None."""
@@ -168,8 +224,8 @@ class RollingBuffer:
 
     def counts(self) -> CaptureCounts:
         """A reading of all counters."""
-        written, read, grabbed, due, thinned, overrun, damaged = self._words
-        return CaptureCounts(grabbed, due, written, thinned, overrun, damaged, taken=read)
+        written, read, grabbed, thinned, overrun, damaged, expired = self._words
+        return CaptureCounts(grabbed, written, read, thinned, overrun + expired, damaged, expired)
 
     def close(self) -> None:
         """Give the memory back; the ring must not be used any more."""
@@ -182,8 +238,12 @@ class RollingBuffer:
         return _HEADERS_AT + number % self.slots * _HEADER.size
 
     def _header(self, number: int) -> FrameHeader:
-        *facts, flags = _HEADER.unpack_from(self._map, self._header_at(number))
+        *facts, flags, _ = _HEADER.unpack_from(self._map, self._header_at(number))
         return FrameHeader._make((*facts, FrameFlag(flags)))
+
+    def _lost_before(self, number: int) -> int:
+        lost: int = _HEADER.unpack_from(self._map, self._header_at(number))[-1]
+        return lost
 
 
 def _pixels_at(slots: int) -> int:

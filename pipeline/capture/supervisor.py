@@ -4,37 +4,28 @@ from __future__ import annotations
 
 import random
 import time
+from collections import Counter
 from dataclasses import dataclass
-from enum import Enum
 from typing import TYPE_CHECKING, Literal
 
-from pipeline.capture.backoff import Backoff
+from pipeline.capture.backoff import Backoff, CrashLoop
+from pipeline.capture.health import Health, detail_of
 from pipeline.capture.process import CaptureProcess
-from pipeline.capture.protocol import Ended, Opened, Order, Resized, Running
+from pipeline.capture.protocol import FINAL, SLOW, Ended, EndReason, Opened, Order, Resized, Running, Stillness
 from pipeline.capture.ring import RollingBuffer
+from pipeline.capture.state import FLOWING, OVER, CameraState
 
 if TYPE_CHECKING:
     from pipeline.capture.protocol import Notice
     from pipeline.config.source import Source
 
-_HUNG_AFTER_S = 1.0
+__all__ = ["CameraState", "CameraSupervisor", "CapturePlan"]
+
+_HUNG_AFTER_S = 0.5  # beyond the stall limit, at which the capture process gives up by itself
 _START_S = 5.0  # a Python process on a busy machine
-
-
-class CameraState(str, Enum):
-    """Where a camera stands; it is running from its first frame on, not from the open."""
-
-    CONNECTING = "connecting"
-    WAITING_FIRST_FRAME = "waiting_first_frame"
-    RUNNING = "running"
-    BACKOFF = "backoff"
-    AUTH_FAILED = "auth_failed"
-    FINISHED = "finished"
-    FAILED = "failed"
-    STOPPED = "stopped"
-
-
-OVER = (CameraState.FINISHED, CameraState.FAILED, CameraState.STOPPED)
+_GRACE_S = 0.5
+_TICK_S = 0.25
+_CRASH = (EndReason.CRASHED, EndReason.HUNG)
 
 
 @dataclass(frozen=True)
@@ -54,6 +45,8 @@ class CapturePlan:
     open_timeout_s: float = 5.0
     stall_s: float = 2.0
     slots: int = 16
+    frozen_after_s: float = 8.0
+    hold_frozen: bool = False
 
 
 def _is_patient(plan: CapturePlan) -> bool:
@@ -78,28 +71,38 @@ class CameraSupervisor:
         self.connections = 0
         self.reason = ""
         self.size: tuple[int, int] | None = None
+        self.coded_size: tuple[int, int] | None = None  # what the next connection's picture size is compared with
         self.fps = 0.0
         self.process: CaptureProcess | None = None
+        self.reconnects: Counter[str] = Counter()  # connections that ended and are made again, by `EndReason`
+        self._leaving: tuple[CaptureProcess, float] | None = None  # and when it is made to
         self._backoff = Backoff(random.Random())  # noqa: S311 - jitter is no secret
+        self._crash_loop = CrashLoop()
+        self._health = Health(plan.stall_s)
         self._running_since_s = 0.0
         self._retry_at_s = 0.0
-        self._seen = (0, 0.0)
         self._waits = not plan.source.live
-        self._opened_size: tuple[int, int] | None = None
 
     @property
     def over(self) -> bool:
         """True when no frame will ever come again."""
         return self.state in OVER
 
+    @property
+    def waits(self) -> bool:
+        """True for a file, also behind a web address: it waits for its reader instead of leaving frames out."""
+        return self._waits
+
     def tick(self, now_s: float) -> None:
-        """Do what is due at the monotonic time `now_s`: start, restart, or end a process that hangs."""
-        if self.process is None:
-            if not self.over and now_s >= self._retry_at_s:
-                self._start(now_s)
-        elif self._hangs(now_s):
-            # no grace: the other cameras must not wait for a process that will not answer
-            self._ended(Ended("lost", "the capture process hung and was ended"), now_s, grace_s=0.0)
+        """Do what is due at the monotonic time `now_s`: start, restart, look, or end a process that hangs."""
+        self._collect(now_s)
+        if self.plan.source.live and not self._waits:
+            # after a time in which nobody read, the camera's present counts and not what lay in the ring
+            self.ring.expire(round((now_s - self.plan.stall_s) * 1e9))
+        if self.process is not None:
+            self._look(now_s)
+        elif not self.over and self._leaving is None and now_s >= self._retry_at_s:
+            self._start(now_s)
 
     def listen(self, now_s: float) -> None:
         """Take the process's news."""
@@ -122,17 +125,21 @@ class CameraSupervisor:
 
     def halt(self, grace_s: float = 0.5) -> None:
         """End the process for good, after `grace_s` seconds by force."""
-        if self.process is not None:
-            self.process.end(grace_s)
-            self.process = None
+        for process in (self.process, self._leaving[0] if self._leaving else None):
+            if process is not None:
+                process.end(grace_s)
+        self.process = self._leaving = None
         if not self.over:
             self._become(CameraState.STOPPED, "")
 
     def next_tick_s(self) -> float:
         """When `tick` has something to do at the latest, as a monotonic time."""
-        if self.process is None:
-            return float("inf") if self.over else self._retry_at_s
-        return time.monotonic() + 0.25
+        soon_s = time.monotonic() + _TICK_S
+        if self.process is not None:
+            return min(soon_s, self._health.heard_s + self._limit_s())
+        if self._leaving is not None:
+            return min(soon_s, self._leaving[1])
+        return float("inf") if self.over else self._retry_at_s
 
     def _start(self, now_s: float) -> None:
         plan = self.plan
@@ -158,15 +165,16 @@ class CameraSupervisor:
             crop=plan.crop,
             resume_media_ns=last[0] if last else None,
             resume_monotonic_ns=last[1] if last else 0,
-            last_size=self._opened_size,
+            last_size=self.coded_size,
+            frozen_after_s=plan.frozen_after_s,
+            hold_frozen=plan.hold_frozen,
         )
         self.connections += 1
-        self._running_since_s = now_s
-        self._seen = (self.ring.counts().grabbed, now_s)
+        self._health.begin(now_s, self.ring.counts())
         try:
             self.process = CaptureProcess(order, self.ring.fd, self._wake_fd)
         except OSError as error:
-            self._ended(Ended("lost", f"the capture process could not be started: {error.strerror}"), now_s)
+            self._ended(Ended(EndReason.CRASHED, f"the capture process could not be started: {error.strerror}"), now_s)
             return
         self._become(CameraState.CONNECTING, self.reason)
 
@@ -175,47 +183,73 @@ class CameraSupervisor:
             self._running_since_s = now_s
             self._become(CameraState.RUNNING, "")
         elif isinstance(news, Opened):
-            self.size, self.fps, self._waits = (news.width, news.height), news.fps, news.waits
-            self._opened_size = self.size
+            self.size = self.coded_size = (news.width, news.height)
+            self.fps, self._waits = news.fps, news.waits
             self._become(CameraState.WAITING_FIRST_FRAME, "")
         elif isinstance(news, Resized):
-            # the coded size: not to be compared with the picture size of the next connection
-            self.size, self._opened_size = (news.width, news.height), None
-            self.detail = f"the picture changed to {news.width}x{news.height}"
+            self.size = self.coded_size = (news.width, news.height)
+        elif isinstance(news, Stillness):
+            self._health.frozen = news.frozen
+            self._look(now_s)
         else:
             self._ended(news, now_s)
 
-    def _ended(self, ended: Ended, now_s: float, grace_s: float = 0.5) -> None:
-        if self.process is not None:
-            self.process.end(grace_s)
-            self.process = None
+    def _look(self, now_s: float) -> None:
+        """Judge how the connection is doing, and end it where its process gives no sign of life."""
+        state = self._health.look(now_s, self.ring.counts(), full=self.ring.full, waits=self._waits)
+        if now_s - self._health.heard_s >= self._limit_s():
+            self._ended(Ended(EndReason.HUNG, "the capture process hung and was ended"), now_s)
+        elif self.state in FLOWING and state is not self.state:
+            self._become(state, detail_of(state))
+
+    def _limit_s(self) -> float:
+        """How long a process may give no frame before it counts as hung."""
+        limit_s = self.plan.stall_s + _HUNG_AFTER_S
+        return limit_s if self.state in FLOWING else limit_s + 2 * self.plan.open_timeout_s + _START_S
+
+    def _ended(self, ended: Ended, now_s: float) -> None:
+        self._let_go(now_s, by_force=ended.reason is EndReason.HUNG)
         self.reason = ended.detail
-        if ended.reason in ("finished", "failed"):
-            self._become(CameraState(ended.reason), ended.detail)
+        if ended.reason in FINAL:
+            self._become(CameraState(ended.reason.value), ended.detail)
             return
         if self._waits:
             # from its start again, a file would be remembered twice
             self._become(CameraState.FAILED, ended.detail)
             return
-        healthy_s = now_s - self._running_since_s if self.state is CameraState.RUNNING else 0.0
-        refused = ended.reason == "refused"
-        wait_s = self._backoff.after(healthy_s=healthy_s, refused=refused)
+        self.reconnects[ended.reason.value] += 1
+        wait_s = self._wait_s(ended.reason, now_s)
         self._retry_at_s = now_s + wait_s
-        state = CameraState.AUTH_FAILED if refused else CameraState.BACKOFF
+        state = CameraState(ended.reason.value) if ended.reason in SLOW else CameraState.BACKOFF
         self._become(state, f"{ended.detail}; trying again in {wait_s:.0f} s")
 
-    def _hangs(self, now_s: float) -> bool:
-        grabbed = self.ring.counts().grabbed
-        if grabbed != self._seen[0] or self._blocked():
-            self._seen = (grabbed, now_s)
-        limit_s = self.plan.stall_s + _HUNG_AFTER_S
-        if self.state is not CameraState.RUNNING:
-            limit_s += self.plan.open_timeout_s * 2 + _START_S
-        return now_s - self._seen[1] > limit_s
+    def _wait_s(self, reason: EndReason, now_s: float) -> float:
+        healthy_s = self._health.heard_s - self._running_since_s if self.state in FLOWING else 0.0
+        looping = reason in _CRASH and self._crash_loop.add(now_s)
+        return self._backoff.after(healthy_s=healthy_s, slow=looping or reason in SLOW)
 
-    def _blocked(self) -> bool:
-        """A file that waits for its reader stands still on purpose."""
-        return self._waits and self.ring.full
+    def _let_go(self, now_s: float, *, by_force: bool) -> None:
+        """Part with the process without waiting for it; no other one writes into the ring before it is gone."""
+        if self.process is None:
+            return
+        if by_force:
+            self.process.kill()
+        else:
+            self.process.ask_to_leave()
+        self._leaving = self.process, now_s + _GRACE_S
+        self.process = None
+        self._collect(now_s)
+
+    def _collect(self, now_s: float) -> None:
+        if self._leaving is None:
+            return
+        process, deadline_s = self._leaving
+        if process.is_gone():
+            process.close()
+            self._leaving = None
+        elif now_s >= deadline_s:
+            process.kill()
+            self._leaving = process, now_s + _GRACE_S
 
     def _become(self, state: CameraState, detail: str) -> None:
         self.state, self.detail = state, detail

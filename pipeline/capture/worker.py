@@ -9,15 +9,27 @@ import signal
 import sys
 import time
 from contextlib import suppress
-from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING, NoReturn
 
-from engines.errors import SourceError
+from engines.errors import AuthenticationError, SilentSourceError, SourceError, UnsupportedSourceError
 from engines.media_clock import MediaClock, Tick
 from engines.shrink import cropped, shrink
+from pipeline.capture.confinement import confine
 from pipeline.capture.decoder_log import NO_NEWS, write_through
 from pipeline.capture.frames import FrameSource, open_source
-from pipeline.capture.protocol import Ended, Opened, Resized, Running, decode_order, encode, pack_token
+from pipeline.capture.link import Link
+from pipeline.capture.picture_watch import PictureWatch
+from pipeline.capture.protocol import (
+    Ended,
+    EndReason,
+    Opened,
+    Resized,
+    Running,
+    Stillness,
+    decode_order,
+    encode,
+    pack_token,
+)
 from pipeline.capture.rest import Rest
 from pipeline.capture.ring import FrameFlag, FrameHeader, RollingBuffer
 from pipeline.capture.sampler import Sampler
@@ -26,8 +38,13 @@ if TYPE_CHECKING:
     from pipeline.capture.protocol import Notice, Order
 
 _PR_SET_PDEATHSIG = 1
-# a damaged packet gives a quick False while the stream lives on; this long without a frame, it does not
+# a damaged packet gives a False while the stream lives on; this long without a frame, it does not
 _PATIENCE_NS = 1_000_000_000
+# behind the end of a stream, False comes at once and again and again, and the decoder has nothing to complain about
+_AT_ONCE_NS = 5_000_000
+_GONE_NS = 250_000_000
+# a camera that never sends a whole picture, but refreshes it strip by strip, has mended damage by then
+_MENDED_NS = 10_000_000_000
 _MISSING_FRAMES = 0.98
 _CREDIT_S = 0.1  # looks for itself as well, in case a credit came before it was known that this source waits
 _CONNECTED, _NOTHING = FrameFlag.CONNECTED, FrameFlag(0)
@@ -38,10 +55,11 @@ _COUNTED = (".mp4", ".mov", ".m4v")
 def main(socket_fd: int) -> None:
     """Run until the source ends, the parent says stop (SIGTERM) or dies."""
     _die_with_parent()
+    confine()
     write_through()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, _leave)
-    link = Connection(socket_fd)
+    link = Link.inherited(socket_fd)
     with suppress(BrokenPipeError, ConnectionResetError, EOFError):
         order = decode_order(link.recv_bytes())
         # what is loaded stays: no collection has to look at it again
@@ -64,29 +82,31 @@ def _die_with_parent() -> None:
 class Capture:
     """Grabs, samples, resizes and hands over the frames of one connection."""
 
-    def __init__(self, order: Order, link: Connection) -> None:
+    def __init__(self, order: Order, link: Link) -> None:
         self._order = order
         self._link = link
         self._live = order.kind != "file"  # known better once it is open
         self._ring = RollingBuffer(order.ring_fd, order.slots, order.height, order.width)
         self._flags = _CONNECTED
-        self._dropped = 0
         self._told = False
+        self._watch = PictureWatch(order.frozen_after_s)
+        self._frozen = False
+        self._damaged_ns: int | None = None  # when the decoder complained, until a picture that needs no other one
         self._token = pack_token(order.token)
         self._grabbed = 0
         self._size: tuple[int, int] | None = None
-        self._good_ns = 0
+        self._good_ns = self._idle_ns = 0
 
     def run(self) -> Ended:
         """Open the source and read it to its end; the reason of the end, never an exception for a bad source."""
         try:
             source = open_source(self._order)
         except SourceError as error:
-            return self._explain(str(error))
+            return self._not_opened(error)
         try:
             return self._stream(source)
         except SourceError as error:
-            return Ended("lost" if self._live else "failed", str(error))
+            return self._broken_off(error)
         finally:
             source.release()
 
@@ -94,22 +114,28 @@ class Capture:
         # a video of known length behind a web address is a file too
         self._live = self._order.kind != "file" and not (self._order.kind == "http" and source.frame_count > 0)
         self._tell(Opened(source.width, source.height, source.fps, waits=not self._live))
-        if self._order.last_size not in (None, (source.width, source.height)):
-            self._flags |= FrameFlag.RESIZED
         self._size = source.news().size
+        if self._order.last_size not in (None, (source.width, source.height), self._size):
+            self._flags |= FrameFlag.RESIZED
         clock, sampler = self._clock(source), Sampler(self._order.rate_hz, thin=self._live)
         rest = Rest() if self._live and self._order.patient else None
-        self._good_ns, stall_ns = time.monotonic_ns(), self._stall_ns()
+        arrival_ns, stall_ns = time.monotonic_ns(), self._stall_ns()
+        self._good_ns = self._idle_ns = arrival_ns
         while True:
-            before_ns = time.monotonic_ns()
+            last_ns, before_ns = arrival_ns, time.monotonic_ns()
             ok = source.grab()
             arrival_ns = time.monotonic_ns()
-            if arrival_ns - before_ns >= stall_ns:
-                # OpenCV hands out old frames after a stall and is dead from then on
-                return Ended("lost", f"no frame for {self._order.read_timeout_ms / 1e3:.1f} s")
-            self._heed_decoder(source)
+            if arrival_ns - last_ns >= stall_ns:
+                # what comes now is old: OpenCV hands out earlier frames after a stall and is dead from then on, and
+                # a process that was stopped itself finds the frames of that time in its socket
+                reason = EndReason.STALL if self._grabbed else EndReason.NO_PICTURE
+                return Ended(reason, f"no frame for {self._order.read_timeout_ms / 1e3:.1f} s")
+            complained = self._heed_decoder(source, arrival_ns)
+            if ok or complained or arrival_ns - before_ns > _AT_ONCE_NS:
+                self._idle_ns = arrival_ns
             if ok:
                 self._good_ns = arrival_ns
+                self._forget_damage(source, arrival_ns)
                 tick = clock.tick(source.position_ms(), arrival_ns)
                 self._take(source, tick, sampler, arrival_ns)
                 if rest is not None and clock.timed:
@@ -117,7 +143,7 @@ class Capture:
                     _sleep(rest_s, arrival_ns)
             elif not self._live:
                 return self._end_of_file(source)
-            elif arrival_ns - self._good_ns > _PATIENCE_NS:
+            elif arrival_ns - self._good_ns > _PATIENCE_NS or arrival_ns - self._idle_ns > _GONE_NS:
                 return self._lost()
             else:
                 time.sleep(0.01)
@@ -134,17 +160,28 @@ class Capture:
         period_ns = round(1e9 / source.fps) if 1 <= source.fps <= 240 else None
         return MediaClock(live=self._live, start_ns=start_ns, period_ns=period_ns)
 
-    def _heed_decoder(self, source: FrameSource) -> None:
+    def _heed_decoder(self, source: FrameSource, now_ns: int) -> bool:
+        """Take the decoder's news; whether it complained."""
         news = source.news()
         if news is NO_NEWS:
-            return
+            return False
         if news.errors:
             self._ring.count("damaged", news.errors)
-            self._flags |= FrameFlag.DAMAGED
+            self._damaged_ns = now_ns
         if news.size and self._size and news.size != self._size:
             self._flags |= FrameFlag.RESIZED
             self._tell(Resized(*news.size))
         self._size = news.size or self._size
+        return bool(news.errors)
+
+    def _forget_damage(self, source: FrameSource, now_ns: int) -> None:
+        """Damage is handed on from picture to picture, up to one that builds on no other; mark all of them."""
+        if self._damaged_ns is None:
+            return
+        if self._damaged_ns != now_ns and (source.is_intra() or now_ns - self._damaged_ns > _MENDED_NS):
+            self._damaged_ns = None
+        else:
+            self._flags |= FrameFlag.DAMAGED
 
     def _take(self, source: FrameSource, tick: Tick, sampler: Sampler, arrival_ns: int) -> None:
         self._grabbed += 1
@@ -156,18 +193,30 @@ class Capture:
         if not self._live:
             self._wait_for_slot()
         if not self._admit(sampler):
-            self._dropped += 1
             return
-        shrink(cropped(source.retrieve(), self._order.crop), self._ring.slot())
+        picture = source.retrieve()
+        if self._holds(self._watch.look(picture, tick.media_ns)):
+            return
+        shrink(cropped(picture, self._order.crop), self._ring.slot())
         if self._ring.repeats():
             self._flags |= FrameFlag.REPEATS
         ready_ns = time.monotonic_ns()
         captured_ns = time.time_ns() - (ready_ns - arrival_ns)
-        self._ring.count("due")
-        header = FrameHeader(0, tick.media_ns, captured_ns, arrival_ns, ready_ns, self._dropped, self._flags)
-        self._ring.commit(header)
-        self._dropped, self._flags = 0, _NOTHING
+        self._ring.commit(FrameHeader(0, tick.media_ns, captured_ns, arrival_ns, ready_ns, 0, self._flags))
+        self._flags = _NOTHING
         self._wake()
+
+    def _holds(self, seen: FrameFlag) -> bool:
+        """Note what was seen in the picture; True where it is to be kept back because it is frozen."""
+        frozen = FrameFlag.FROZEN in seen
+        if frozen is not self._frozen:
+            self._frozen = frozen
+            self._tell(Stillness(frozen))
+        self._flags |= seen
+        if frozen and self._order.hold_frozen:
+            self._flags = self._flags & ~FrameFlag.FROZEN | FrameFlag.HELD
+            return True
+        return False
 
     def _wake(self) -> None:
         if not self._told:
@@ -180,7 +229,6 @@ class Capture:
         kept = sampler.keep(self._ring.lag_ns(time.monotonic_ns()))
         if kept and not self._ring.full:
             return True
-        self._ring.count("due")
         self._ring.count("overrun" if kept else "thinned")
         return False
 
@@ -192,8 +240,10 @@ class Capture:
 
     def _lost(self) -> Ended:
         if not self._grabbed:
-            return self._explain("it opened but sent no picture")
-        return Ended("lost", "the stream ended")
+            return self._explain("it opened but sent no picture", EndReason.NO_PICTURE)
+        if self._damaged_ns is not None and self._idle_ns > self._good_ns:
+            return Ended(EndReason.DAMAGED, "what the camera sends has given no picture for a while")
+        return Ended(EndReason.EOF, "the stream ended")
 
     def _end_of_file(self, source: FrameSource) -> Ended:
         if not self._grabbed:
@@ -201,14 +251,33 @@ class Capture:
         counted = self._order.address.lower().endswith(_COUNTED)
         if counted and self._grabbed < _MISSING_FRAMES * source.frame_count:
             found = f"{self._grabbed} of {source.frame_count} frames could be read"
-            return Ended("failed", f"the file is cut off or damaged: {found}")
-        return Ended("finished", f"all {self._grabbed} frames were read")
+            return Ended(EndReason.FAILED, f"the file is cut off or damaged: {found}")
+        return Ended(EndReason.FINISHED, f"all {self._grabbed} frames were read")
 
-    def _explain(self, detail: str) -> Ended:
+    def _not_opened(self, error: SourceError) -> Ended:
+        from pipeline.capture.diagnosis import reason_of  # noqa: PLC0415 - wanted after a failure only
+
+        if type(error) is SourceError or not self._live:
+            return self._explain(str(error))
+        return Ended(reason_of(error), str(error))  # known for sure; asking again could lock the account
+
+    def _broken_off(self, error: SourceError) -> Ended:
+        from pipeline.capture.diagnosis import reason_of  # noqa: PLC0415 - wanted after a failure only
+
+        if not self._live:
+            return Ended(EndReason.FAILED, str(error))
+        stalled = isinstance(error, SilentSourceError)
+        if isinstance(error, AuthenticationError | UnsupportedSourceError):
+            return Ended(reason_of(error), str(error))
+        if not self._grabbed and not stalled:
+            return self._explain(str(error), EndReason.NO_PICTURE)
+        return Ended(EndReason.STALL if stalled else EndReason.EOF, str(error))
+
+    def _explain(self, detail: str, otherwise: EndReason = EndReason.ERROR) -> Ended:
         """Ask the source itself why it gave nothing; OpenCV only says no."""
         from pipeline.capture.diagnosis import diagnose  # noqa: PLC0415 - wanted after a failure only
 
-        return diagnose(self._order.kind, self._order.address, detail)
+        return diagnose(self._order, detail, otherwise)
 
     def _tell(self, notice: Notice) -> None:
         self._link.send_bytes(encode(notice))

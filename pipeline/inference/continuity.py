@@ -26,18 +26,22 @@ class Cause(str, Enum):
 _STRENGTH: tuple[Action, ...] = ("keep", "hold", "reset")
 
 
-def interruptions(flags: FrameFlag, gap_s: float, max_gap_s: float) -> list[Cause]:
-    """What happened between two frames `gap_s` of media time apart, by the flags that capture set on the second."""
-    causes = []
-    if FrameFlag.RESIZED in flags:
-        causes.append(Cause.RESOLUTION_CHANGE)
-    if FrameFlag.JUMPED in flags:
-        causes.append(Cause.SEEK)
-    if gap_s > max_gap_s:
-        causes.append(Cause.GAP)
-    if FrameFlag.CONNECTED in flags:
-        causes.append(Cause.RECONNECT)
-    return causes
+def interruptions(flags: FrameFlag, gap_s: float, max_gap_s: float, *, froze: bool = False) -> list[Cause]:
+    """What happened between two frames `gap_s` of media time apart, by the flags that capture set on the second.
+
+    `froze`: with the second the picture was found to be frozen. Where frames of a frozen picture were kept back, the
+    pause that this made is no gap beside it.
+    """
+    held = FrameFlag.HELD in flags
+    found = (
+        (Cause.RESOLUTION_CHANGE, FrameFlag.RESIZED in flags),
+        (Cause.SEEK, FrameFlag.JUMPED in flags),
+        (Cause.SCENE_CUT, FrameFlag.CUT in flags),
+        (Cause.FROZEN, froze or held),
+        (Cause.GAP, gap_s > max_gap_s and not held),
+        (Cause.RECONNECT, FrameFlag.CONNECTED in flags),
+    )
+    return [cause for cause, happened in found if happened]
 
 
 def judge(causes: list[Cause], policy: Continuity) -> tuple[Action, Cause | None]:

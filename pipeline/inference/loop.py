@@ -186,5 +186,9 @@ class InferenceLoop:
                 connections=camera.connections,
             ),
             inputs=runner.inputs_of(name),
+            interruptions=dict(memory.interruptions),
+            resets=dict(memory.reset_causes),
+            reconnects=dict(camera.reconnects),
+            frame_age_s=round(time.monotonic() - last[1] / 1e9, 3) if last else -1.0,
             alarms=self._alarms(),
         )

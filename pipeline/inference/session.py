@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -49,6 +49,8 @@ class CameraMemory:
     def __init__(self, camera: str, manifest: Manifest, model: ModelInfo, rate_hz: float, policy: Continuity) -> None:
         self.camera = camera
         self.resets = 0
+        self.reset_causes: Counter[str] = Counter()  # of the resets since this process began
+        self.interruptions: Counter[str] = Counter()  # whatever the policy made of them
         self._manifest = manifest
         self.model = model
         self._rate_hz = rate_hz
@@ -56,6 +58,7 @@ class CameraMemory:
         self._last_s: float | None = None
         self._last = LastFrame(0, 0, 0)
         self._broken = False
+        self._frozen = False
         self._asked: list[Cause] = []
         self._recent: deque[_Taken] = deque()
         self._clock = self._new_clock(0.0)
@@ -80,15 +83,20 @@ class CameraMemory:
             self._last_s = now_s
             return StepInput(nominal_s, keep=False), []
         gap_s = now_s - self._last_s
-        causes = asked + interruptions(header.flags, gap_s, self.policy.max_gap_s)
+        froze = FrameFlag.FROZEN in header.flags and not self._frozen
+        self._frozen = FrameFlag.FROZEN in header.flags
+        causes = asked + interruptions(header.flags, gap_s, self.policy.max_gap_s, froze=froze)
         action, cause = judge(causes, self.policy)
         if self._broken or gap_s < 0:
             action, cause = "reset", Cause.NON_FINITE if self._broken else Cause.SEEK
+            causes = [cause, *(each for each in causes if each is not cause)]
+        self.interruptions.update(each.value for each in causes)
         self._last_s = now_s
         if action == "reset" and cause is not None:
             events = list(self.close(cause))
             self._begin(self._grid(now_s), cause)
             self.resets += 1
+            self.reset_causes[cause.value] += 1
             return StepInput(nominal_s, keep=False), events
         if action == "hold":
             # time stood still for the model: no clip spans the interruption
@@ -219,6 +227,7 @@ class CameraMemory:
             label=decide(clip, self._manifest.labels, rule.min_coverage),
             scores=dict(zip(self._manifest.labels, scores, strict=True)),
             damaged=any(FrameFlag.DAMAGED in taken.header.flags for taken in inside),
+            frozen=any(FrameFlag.FROZEN in taken.header.flags for taken in inside),
             inputs=self._shares(inside),
         )
 

@@ -69,6 +69,8 @@ class Envelope(msgspec.Struct, frozen=True, kw_only=True):
 class Prediction(Envelope, frozen=True, kw_only=True, tag_field="schema", tag="vidpipe.clip/1"):
     """A clip's prediction: `scores` by label, and the best `label` (or `unknown` where too little was seen).
 
+    `damaged`: the decoder complained about one of its pictures, or about one that they build on. `frozen`: the picture
+    stood still while frames came, for so long that it says nothing about the place any more.
     `inputs` has an entry for each further input of the model.
     """
 
@@ -78,6 +80,7 @@ class Prediction(Envelope, frozen=True, kw_only=True, tag_field="schema", tag="v
     label: str
     scores: dict[str, float]
     damaged: bool = False
+    frozen: bool = False
     inputs: dict[str, InputShare] = {}
 
 
@@ -117,7 +120,8 @@ class InputCounts(msgspec.Struct, frozen=True):
 class Status(Envelope, frozen=True, kw_only=True, tag_field="schema", tag="vidpipe.status/1"):
     """The camera's heartbeat, each second and at each change: its state, and the last `seq` of every kind.
 
-    `resets` counts resets of the memory by cause and `reconnects` ends of a connection by reason; `frame_age_s` is the
+    `interruptions` counts what might have touched the memory by cause, whatever the policy made of it, `resets` those
+    that reset it, both since vidpipe started; `reconnects` ends of a connection by reason; `frame_age_s` is the
     age of the newest frame (below 0 before the first), `alarms` names what is wrong with vidpipe itself (such as a full
     disk), and `replay` is where missed messages can be asked for, with the host left out where it is the publisher's.
     """
@@ -127,6 +131,7 @@ class Status(Envelope, frozen=True, kw_only=True, tag_field="schema", tag="vidpi
     last_seq: dict[str, int] = {}
     counts: Counts = Counts()
     inputs: dict[str, InputCounts] = {}
+    interruptions: dict[str, int] = {}
     resets: dict[str, int] = {}
     reconnects: dict[str, int] = {}
     frame_age_s: float = -1.0
@@ -165,5 +170,5 @@ def decode(body: bytes) -> Message:
         raise StreamError(f"a message of {len(body)} bytes is larger than the {MAX_MESSAGE_BYTES} allowed")
     try:
         return _from_json.decode(body) if body[:1] == b"{" else _from_msgpack.decode(body)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise StreamError(f"a message could not be read: {error}") from error

@@ -14,7 +14,7 @@ from pipeline.capture.ring import FrameFlag, FrameHeader, RollingBuffer
 
 def write(ring: RollingBuffer, value: int) -> None:
     ring.slot()[:] = value
-    ring.commit(FrameHeader(0, value, value + 1, value + 2, value + 3, 4, FrameFlag.JUMPED | FrameFlag.DAMAGED))
+    ring.commit(FrameHeader(0, value, value + 1, value + 2, value + 3, 0, FrameFlag.JUMPED | FrameFlag.DAMAGED))
 
 
 @given(st.lists(st.booleans(), max_size=200))
@@ -42,6 +42,8 @@ def test_the_reader_sees_every_frame_once_and_in_order(writes):
 
 def test_the_header_survives_the_crossing():
     ring = RollingBuffer.create(2, 2, 2)
+    ring.count("thinned", 3)
+    ring.count("overrun", 1)
     write(ring, 7)
     assert ring.peek() == FrameHeader(0, 7, 8, 9, 10, 4, FrameFlag.JUMPED | FrameFlag.DAMAGED)
     ring.skip()
@@ -62,6 +64,45 @@ def test_a_picture_that_repeats_the_one_before_is_noticed():
         assert header.repeats == seen[-1]
         ring.skip()
     assert seen == [False, True, False, True, False, True]
+    ring.close()
+
+
+def test_frames_that_grew_too_old_are_left_out_and_told_of_by_the_next():
+    ring = RollingBuffer.create(4, 2, 2)
+    for at_ns, flags in (
+        (10, FrameFlag.CONNECTED | FrameFlag.FROZEN),
+        (20, FrameFlag.REPEATS),
+        (30, FrameFlag.REPEATS),
+    ):
+        ring.count("thinned")
+        ring.commit(FrameHeader(0, at_ns, 0, at_ns, 0, 0, flags))
+    assert ring.expire(30) == 2
+    header = ring.peek()
+    assert header is not None
+    assert (header.sequence, header.dropped) == (2, 5), "three were thinned out, two expired"
+    assert header.flags == FrameFlag.CONNECTED, "it repeats a picture that nobody took"
+    counts = ring.counts()
+    assert (counts.due, counts.taken, counts.waiting, counts.thinned, counts.overrun) == (6, 0, 1, 3, 2)
+    ring.skip()
+    ring.commit(FrameHeader(0, 40, 0, 40, 0, 0, FrameFlag(0)))
+    header = ring.peek()
+    assert header is not None
+    assert (header.dropped, header.flags) == (0, FrameFlag(0))
+    ring.close()
+
+
+def test_a_writer_that_takes_over_goes_on_from_what_the_dead_one_counted():
+    ring = RollingBuffer.create(3, 2, 2)
+    write(ring, 1)
+    ring.count("thinned", 2)  # and dies, before a frame told of them
+    heir = RollingBuffer(os.dup(ring.fd), 3, 2, 2)
+    heir.count("overrun")
+    write(heir, 2)
+    ring.skip()
+    header = ring.peek()
+    assert header is not None
+    assert header.dropped == 3
+    heir.close()
     ring.close()
 
 

@@ -121,7 +121,7 @@ def test_back_off_doubles_to_half_a_minute_and_is_forgotten_after_a_healthy_whil
     assert len(set(waits)) == 8, "no two cameras wait alike"
     assert backoff.after(healthy_s=9) > 20
     assert backoff.after(healthy_s=11) < 1.3
-    assert 60 <= backoff.after(healthy_s=0, refused=True) <= 75
+    assert 60 <= backoff.after(healthy_s=0, slow=True) <= 75
 
 
 def connected(header: FrameHeader) -> bool:
