@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import sqlite3
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -42,11 +43,14 @@ class Archive:
         StreamError: from `find`, where only the file knows the answer and it cannot be read now.
     """
 
-    def __init__(self, path: Path, epoch: int, limits: Limits = Limits()) -> None:
+    def __init__(
+        self, path: Path, epoch: int, limits: Limits = Limits(), clock_ns: Callable[[], int] = time.time_ns
+    ) -> None:
         self.epoch = epoch
         self.alarm = ""
         self._path = path
         self._limits = limits
+        self._clock_ns = clock_ns
         self._memory = RecentMessages(limits.memory_bytes)
         self._newest: dict[tuple[str, str], Row] = {}
         self._file: JournalFile | None = None
@@ -120,7 +124,7 @@ class Archive:
             self._fail(error, time.monotonic())
 
     def _oldest_ns(self) -> int:
-        return time.time_ns() - round(self._limits.max_age_s * 1e9)
+        return self._clock_ns() - round(self._limits.max_age_s * 1e9)
 
     def _trim(self, file: JournalFile, now_s: float) -> None:
         more = file.trim(self._oldest_ns(), self._limits.max_mb * 1e6)

@@ -126,10 +126,10 @@ class JournalFile:
         found = self._db.execute("SELECT epoch, seq FROM expired WHERE camera = ? AND kind = ?", (camera, kind))
         return dict(found.fetchall())
 
-    def ended(self, epoch: int) -> bool:
-        """Whether the epoch's end is known, because its publisher stopped in order."""
-        found = self._db.execute("SELECT ended FROM epoch WHERE epoch = ?", (epoch,)).fetchone()
-        return bool(found and found[0])
+    def ended_epochs(self, first: int, last: int) -> dict[int, bool]:
+        """The epochs that are known from `first` to `last`, and whether their publisher stopped in order."""
+        found = self._db.execute("SELECT epoch, ended FROM epoch WHERE epoch BETWEEN ? AND ?", (first, last))
+        return {epoch: bool(ended) for epoch, ended in found}
 
     def trim(self, oldest_ns: int, max_bytes: float) -> bool:
         """Forget what was published before `oldest_ns`, and the oldest where the file is too large.

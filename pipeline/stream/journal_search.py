@@ -45,7 +45,8 @@ class Size(NamedTuple):
 class Lost:
     """Messages that cannot be replayed: `expired`, `missing` (the journal never had them) or `unknown`.
 
-    With `open_end`, whatever else was published in that epoch; `last_seq` is `first_seq - 1` where that alone is meant.
+    With `open_end`, whatever was published from there to the next message that is known, which may be nothing;
+    `last_seq` is `first_seq - 1`.
     """
 
     epoch: int
@@ -95,17 +96,19 @@ def _lost(file: JournalFile, rows: list[Row], last: dict[int, int], question: Qu
     after, through = question.after, question.end
     if after == OLDEST:
         after = (rows[0].epoch, rows[0].seq - 1) if rows else through
-    between = {epoch: seq for epoch, seq in last.items() if after[0] <= epoch < through[0]}
-    last = {after[0]: after[1]} | between | {through[0]: through[1]}
+    ended = file.ended_epochs(after[0], through[0] - 1)
+    # a publisher that was killed may have said something of a camera that the journal does not know of
+    between = dict.fromkeys(ended, 0) | {e: seq for e, seq in last.items() if after[0] <= e < through[0]}
+    last = between | {after[0]: max(after[1], between.get(after[0], 0))}
+    last[through[0]] = through[1]
     forgotten = file.expired(question.camera, question.kind)
     lost: list[Lost] = []
     for epoch in sorted(last):
-        first = after[1] + 1 if epoch == after[0] else 1
-        end = max(last[epoch], first - 1)
-        numbers = [first - 1, *(row.seq for row in rows if row.epoch == epoch), end + 1]
+        before = after[1] if epoch == after[0] else 0
+        numbers = [before, *(row.seq for row in rows if row.epoch == epoch), last[epoch] + 1]
         lost += _holes(epoch, numbers, forgotten.get(epoch, 0))
-        if epoch != through[0] and not file.ended(epoch):
-            lost.append(Lost(epoch, end + 1, end, UNKNOWN, open_end=True))
+        if epoch != through[0] and not ended.get(epoch, False):
+            lost.append(Lost(epoch, last[epoch] + 1, last[epoch], UNKNOWN, open_end=True))
     return lost
 
 

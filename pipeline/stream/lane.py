@@ -18,8 +18,8 @@ class Gap:
     """Messages `first_seq` to `last_seq` of one camera and kind that were published and could not be had.
 
     `reason` is `expired`, `missing` (the journal never had them), `unknown`, `refused`, `no answer` or `no replay`.
-    With `open_end` the publisher of that epoch may have published more after `last_seq`, and nobody knows how much;
-    where only that is meant, `count` is 0.
+    With `open_end` the publisher was killed or did not answer, and nobody knows what was published after `last_seq` up
+    to the next message; it may be nothing, and `count` is 0.
     """
 
     camera: str

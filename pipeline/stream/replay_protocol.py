@@ -49,8 +49,8 @@ class LastRequest(msgspec.Struct, frozen=True, kw_only=True, tag_field="request"
 class LostSpan(msgspec.Struct, frozen=True, kw_only=True):
     """Numbers that are beyond repair, and why: `expired`, `missing` or `unknown`.
 
-    `open_end`: that epoch's publisher was killed, so that it may have published more, which nobody knows of; where only
-    that is meant, `last_seq` is `first_seq - 1`.
+    `open_end`: that epoch's publisher was killed, so that nobody knows what it published from there to the next message
+    that is known; it may be nothing, and `last_seq` is `first_seq - 1`.
     """
 
     epoch: int
