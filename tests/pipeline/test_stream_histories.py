@@ -44,7 +44,7 @@ def test_nothing_is_missed_where_only_the_network_loses_and_publishers_stop_in_o
 
 
 def test_a_history_of_all_faults_meets_all_of_them():
-    world = run(1, 3000)
+    world = run(0, 3000)
     assert set(world.seen) >= {
         *ACTIONS,
         "message",

@@ -339,7 +339,7 @@ class World:
 _WEIGHTS = """
 publish 10   burst 2     heartbeat 3   take 2     write 3    kill 0.5      stop 0.5   disk 0.4   join 0.2
 leave 0.15   rejoin 0.2  deliver 8     lose 2     double 1   cut 0.3       mend 0.6   ask 5      answer 5
-forget 0.5   wait 4      wait-long 0.05
+forget 0.5   wait 4      wait-long 0.2
 """
 ACTIONS = dict(zip(_WEIGHTS.split()[::2], map(float, _WEIGHTS.split()[1::2]), strict=True))
 LOSSLESS = {"publish", "burst", "heartbeat", "take", "write", "stop", "join", "rejoin", "deliver", "lose", "double"}
