@@ -44,6 +44,22 @@ def test_a_clock_that_runs_back_goes_on():
     assert [t.media_ns // MS for t in ticks] == [30_000, 30_040, 30_080, 30_120]
 
 
+def test_a_jump_of_four_seconds_is_one_too():
+    assert [t.jumped for t in run([0, 40, 4_080, 4_120])] == [False, False, True, False]
+
+
+def test_a_clock_that_is_badly_kept_makes_no_jumps_and_does_not_drift():
+    ticks = run([1000, 1040, 1020, 1080, 1120, 1100, 1160])
+    assert not any(t.jumped for t in ticks)
+    assert [t.media_ns // MS for t in ticks] == [1000, 1040, 1040, 1080, 1120, 1120, 1160]
+
+
+def test_a_burst_after_a_pause_in_the_network_is_no_jump():
+    clock = MediaClock(live=True)
+    arrivals = [0, 40, 1900, 1901, 1902, 1960]
+    assert not any(clock.tick(k * 400, at * MS).jumped for k, at in enumerate(arrivals))
+
+
 def test_a_reconnect_goes_on_where_it_is_told():
     assert [t.media_ns // MS for t in run([500, 540], start_ns=9_000 * MS)] == [9_000, 9_040]
 
