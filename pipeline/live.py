@@ -190,7 +190,9 @@ class LiveCameras:
         if restored is None:
             self._seat(name, self._fleet.add(plan), memory, prepared)
         else:
-            self._seat(name, self._fleet.add(plan, restored.resume), memory, prepared, (restored.snapshot, 0))
+            supervisor = self._fleet.add(plan, restored.resume)
+            supervisor.coded_size = restored.size
+            self._seat(name, supervisor, memory, prepared, (restored.snapshot, 0))
 
     def _drop(self, name: str) -> None:
         self._loop.remove(name)

@@ -94,7 +94,7 @@ class StateKeeper:
         clocks = read_clocks()
         changed: dict[ModelRunner, list[tuple[Seat, MemoryRecord]]] = {}
         for seat in seats:
-            if not seat.memory.session or not seat.camera.plan.source.live:
+            if not seat.memory.session or seat.camera.waits:
                 continue
             record = seat.memory.remember()
             if record != self._saved.get(seat.memory.camera):
@@ -106,7 +106,7 @@ class StateKeeper:
                 self._epoch,
                 clocks,
                 self._facts_of(seat.camera.plan),
-                None,
+                seat.camera.coded_size,
                 snapshot,
                 record,
             )

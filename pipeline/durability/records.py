@@ -46,7 +46,6 @@ class MemoryRecord(msgspec.Struct, frozen=True, gc=False):
     reason: Cause
     age_steps: Count
     age_s: Seconds
-    resets: Count
     broken: bool
     asked: tuple[Cause, ...]
     last: LastFrame

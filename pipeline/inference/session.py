@@ -144,7 +144,6 @@ class CameraMemory:
             reason=self._reason,
             age_steps=self._age_steps,
             age_s=self._age_s,
-            resets=self.resets,
             broken=self._broken,
             asked=tuple(self._asked),
             last=self._last,
@@ -168,7 +167,7 @@ class CameraMemory:
         self._clock, self._events = clock, events
         self._session, self._reason = record.session, record.reason
         self._age_steps, self._age_s = record.age_steps, record.age_s
-        self._broken, self._asked, self.resets = record.broken, list(record.asked), record.resets
+        self._broken, self._asked = record.broken, list(record.asked)
         self._last, self._last_s = record.last, record.last.media_ns / 1e9
         self._recent = deque(_recalled(frame) for frame in record.recent)
 
@@ -249,7 +248,8 @@ class CameraMemory:
             session=self._session,
             media_time=round(header.media_ns / 1e9 if header else self._last_s or 0.0, _DIGITS),
             captured_at=header.captured_ns if header else 0,
-            id=f"{self._session}-{change.number}",
+            # no count: after a restart from a checkpoint, the same event must get the same id and another one another
+            id=f"{self._session}-{change.label}-{round(change.start_s * 1000)}",
             type=change.phase,
             label=change.label,
             start=round(change.start_s, _DIGITS),

@@ -103,7 +103,7 @@ class Rig:
         headers = [header(camera, index) for camera in cameras]
         advanced = [self.memories[name].advance(head) for name, head in zip(names, headers, strict=True)]
         said = [message for _, ended in advanced for message in ended]
-        picks = [np.random.default_rng((camera, index // 7)).integers(_FEATURES) for camera in cameras]
+        picks = [np.random.default_rng((camera, index // 4)).integers(_FEATURES) for camera in cameras]
         dt, keep = [step.dt_s for step, _ in advanced], [float(step.keep) for step, _ in advanced]
         # row by row, so that no result depends on who else was in the batch
         for row, (name, head) in enumerate(zip(names, headers, strict=True)):
