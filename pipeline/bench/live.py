@@ -48,7 +48,7 @@ def fake_cameras(*arguments: object) -> Iterator[FakeCameras]:
         SourceError: it did not start.
     """
     command = [*VIDPIPE, "fakecam", *map(str, arguments), "--port", "0", "--json"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         line = process.stdout.readline()
         if not line:

@@ -6,17 +6,23 @@ import os
 import re
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from enum import Enum
-from typing import TYPE_CHECKING, Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from engines.errors import ConfigError
+from pipeline.cli.typed import typed_lines
 
 if TYPE_CHECKING:
+    import ssl
+
     from pipeline.fakecam import FakeCameraServer, Media
+    from pipeline.fakecam.console import Site
+    from pipeline.fakecam.fault_text import Order
     from pipeline.rtsp.auth import Guard
 
 
@@ -55,34 +61,119 @@ def fakecam(
     ] = None,
     auth: Annotated[Authentication, typer.Option(help="How to ask for it.")] = Authentication.DIGEST,
     duration: Annotated[float | None, typer.Option(min=0.1, metavar="SECONDS", help="Stop after this long.")] = None,
-    json: Annotated[bool, typer.Option("--json", help="Print the cameras as one line of JSON.")] = False,
+    tls_cert: Annotated[
+        Path | None, typer.Option(metavar="PEM", help="Serve rtsps with this certificate (and its chain).")
+    ] = None,
+    tls_key: Annotated[Path | None, typer.Option(metavar="PEM", help="The certificate's private key.")] = None,
+    fault: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="FAULT", help="A fault, at seconds after the start and for seconds: 'stall@10+5'. Repeatable."
+        ),
+    ] = None,
+    proxy: Annotated[
+        str | None, typer.Option(metavar="HOST:PORT", help="Serve no camera; pass this TCP server on, with faults.")
+    ] = None,
+    json: Annotated[
+        bool, typer.Option("--json", help="Print the cameras as one line of JSON, and so each answer.")
+    ] = False,
 ) -> None:
     """Serve the test scene or a video file as an RTSP camera: H.264 over TCP or UDP, for any number of clients.
 
-    Needs PyAV, which comes with vidpipe's extra `fakecam`.
+    While it runs it takes faults on standard input, a line each, such as 'stall 5' or 'camera1 corrupt 0.3'; 'clear'
+    ends them, 'help' lists them. Needs PyAV, which comes with vidpipe's extra `fakecam`.
 
-    Example: vidpipe fakecam scene://?seed=7 --cameras 4
+    Example: vidpipe fakecam scene://?seed=7 --cameras 4 --fault 'camera1 freeze@30+20'
     """
-    import msgspec
-
     from pipeline.cli.log import log_to_stderr
-    from pipeline.fakecam import FakeCameraServer, open_media
 
     log_to_stderr()
-    guard = _guard(user, password_env, auth)
+    if proxy is not None:
+        _pass_on(proxy, host, port, fault or [], duration, json)
+        return
+    from pipeline.fakecam import FakeCameraServer, open_media
+    from pipeline.fakecam.console import CameraSite
+
+    guard, tls = _guard(user, password_env, auth), _tls(tls_cert, tls_key)
     rate = None if bitrate is None else 1000 * bitrate
     several = open_media(source, cameras, size=_shape(size), frame_rate=fps, bitrate=rate, loop=loop)
     media = dict(zip(_paths(path, cameras), several, strict=True))
+    orders = _orders(fault or [], CameraSite.kinds, media, CameraSite.scope)
     with (
         _stop_signals() as wait,
-        FakeCameraServer(media, host=host, port=port, start=start.value, guard=guard) as server,
+        FakeCameraServer(media, host=host, port=port, start=start.value, guard=guard, tls=tls) as server,
     ):
-        if json:
-            typer.echo(msgspec.json.encode({"cameras": _facts(server, media)}).decode())
-        else:
-            typer.echo(_explanation(server, media, user, password_env))
-        sys.stdout.flush()
-        wait(duration)
+        _say({"cameras": _facts(server, media)}, _explanation(server, media, user, password_env), json)
+        _take_faults(CameraSite(server), orders, json, lambda: wait(duration))
+
+
+def _pass_on(target: str, host: str, port: int, faults: list[str], duration: float | None, json: bool) -> None:
+    from pipeline.fakecam.console import ProxySite
+    from pipeline.fakecam.proxy import FaultProxy
+
+    orders = _orders(faults, ProxySite.kinds, (), ProxySite.scope)
+    with _stop_signals() as wait, FaultProxy(*_address(target), host=host, port=port) as proxy:
+        _say(
+            {"proxy": proxy.address, "target": target}, f"{proxy.address} passes on to {target}; Ctrl-C ends it.", json
+        )
+        _take_faults(ProxySite(proxy), orders, json, lambda: wait(duration))
+
+
+def _orders(
+    texts: list[str], kinds: Mapping[str, type[Any]], cameras: Collection[str], scope: tuple[str, Collection[str]]
+) -> list[Order[Any]]:
+    from pipeline.fakecam.fault_text import parse_order
+
+    return [parse_order(text, kinds, cameras, scope=scope) for text in texts]
+
+
+def _take_faults(site: Site, orders: list[Order[Any]], json: bool, wait: Callable[[], object]) -> None:
+    """Inject what was ordered, then what is typed, until `wait` returns."""
+    from pipeline.fakecam.console import Console
+
+    console = Console(site)
+    for order in orders:
+        console.inject(order)
+
+    def take(line: str) -> None:
+        reply = console.answer(line)
+        _say(reply, reply.text if reply.ok else f"vidpipe: {reply.text}", json)
+
+    with typed_lines(take):
+        wait()
+
+
+def _say(facts: object, text: str, json: bool) -> None:
+    import msgspec
+
+    typer.echo(msgspec.json.encode(facts).decode() if json else text)
+    sys.stdout.flush()
+
+
+def _address(target: str) -> tuple[str, int]:
+    match = re.fullmatch(r"\[?([^\[\]\s]+?)\]?:(\d{1,5})", target)
+    if match is None or not 0 < int(match[2]) < 65536:
+        raise ConfigError(f"--proxy is {target!r}; write the server's address and port, such as 127.0.0.1:8554")
+    return match[1], int(match[2])
+
+
+def _tls(certificate: Path | None, key: Path | None) -> ssl.SSLContext | None:
+    import ssl
+
+    if certificate is None and key is None:
+        return None
+    if certificate is None or key is None:
+        raise ConfigError("--tls-cert and --tls-key belong together: name the certificate and its private key")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    try:
+        context.load_cert_chain(certificate, key, password=lambda: "")  # rather refuse than ask at the terminal
+    except OSError as error:
+        reason = error.reason.replace("_", " ").lower() if isinstance(error, ssl.SSLError) else error.strerror
+        raise ConfigError(
+            f"--tls-cert {certificate} and --tls-key {key} cannot be used ({reason}); "
+            "give a certificate and its private key without a password, both in PEM"
+        ) from error
+    return context
 
 
 def _guard(user: str | None, password_env: str | None, auth: Authentication) -> Guard | None:
@@ -134,7 +225,7 @@ def _explanation(server: FakeCameraServer, media: dict[str, Media], user: str | 
                 f"    {path.replace('/', '-')}: {{source: '{source}', model: scene}}"
                 for path, source in sources.items()
             ),
-            "Ctrl-C ends it.",
+            "Ctrl-C ends it; type 'help' for faults.",
         ]
     )
 

@@ -14,7 +14,7 @@ from msgspec import Struct
 
 from pipeline.fakecam.faults import Fault
 
-_LIMIT = 200_000  # events kept: an hour of two cameras
+_LIMIT = 100_000  # events kept: an hour of two cameras at 15 frames/s, some 20 MB
 
 
 class _Event(Struct, frozen=True, kw_only=True, tag=True):

@@ -96,8 +96,12 @@ class FaultProxy:
         self._thread = None
         self._holder.close()
 
-    def inject(self, fault: LinkFault, direction: Direction = "both", *, for_s: float | None = None) -> None:
+    def inject(
+        self, fault: LinkFault, direction: Direction = "both", *, for_s: float | None = None, after_s: float = 0.0
+    ) -> None:
         """Let a fault begin; it acts when this returns, until `for_s` seconds are over, it is cleared or `stop`.
+
+        With `after_s` it begins so many seconds later.
 
         It takes the place of one of its kind in that direction. `Cut` of 0 bytes happens once where `for_s` is not
         given.
@@ -113,7 +117,8 @@ class FaultProxy:
             raise ConfigError(f"the fault {name.lower()} cannot be had so: {error}") from error
         if self._thread is None:
             raise SourceError(f"{name} cannot be injected: the proxy is not running; start it first")
-        self._call(lambda: self._begin(fault, direction, for_s))
+        begin = partial(self._begin, fault, direction, for_s)
+        self._call(partial(self._loop.call_later, after_s, begin) if after_s > 0 else begin)
 
     def clear(self, kind: type[LinkFault] | None = None) -> int:
         """End all faults, or those of a kind; gives how many there were."""

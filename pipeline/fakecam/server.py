@@ -68,7 +68,7 @@ class FakeCameraServer:
 
     @property
     def history(self) -> tuple[Event, ...]:
-        """What has been seen and done, in order; the last 200,000 events."""
+        """What has been seen and done, in order; the last 100,000 events."""
         return self._history.events
 
     def start(self) -> None:

@@ -1,0 +1,131 @@
+"""Faults as a user types them: `stall 5`, `camera1 corrupt 0.3`, `freeze noisy noise=4 @30+20`."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+import msgspec
+
+from engines.errors import ConfigError
+
+K = TypeVar("K")
+
+GRAMMAR = "[CAMERA] FAULT [VALUE] [NAME=VALUE ...] [SECONDS] [@START[+SECONDS]]"
+
+_WHEN = re.compile(r"(.*?)\s*@(\d+(?:\.\d+)?)(?:\+(\d+(?:\.\d+)?))?", re.DOTALL)
+_NUMBER = re.compile(r"[+-]?\d+(\.\d+)?")
+_SIZE = re.compile(r"(\d+)[xX](\d+)")
+
+
+@dataclass(frozen=True)
+class Order(Generic[K]):
+    """A fault, where and when."""
+
+    fault: K
+    camera: str | None = None  # None for all
+    after_s: float = 0.0
+    for_s: float | None = None  # None until cleared
+    scope: str | None = None  # the value of `reach=` or `direction=`
+
+
+def parse_order(
+    text: str, kinds: Mapping[str, type[K]], cameras: Collection[str] = (), *, scope: tuple[str, Collection[str]]
+) -> Order[K]:
+    """Read one fault.
+
+    Args:
+        text: in the form of `GRAMMAR`.
+        kinds: fault types by name.
+        cameras: what may stand in front.
+        scope: an option that every fault takes, and its values: `("reach", ("all", "present", "new"))`.
+
+    Raises:
+        ConfigError: the text names no fault, or its values are wrong.
+    """
+    what, after_s, for_s = _when(text)
+    words = what.split()
+    camera = words.pop(0) if words and words[0] in cameras else None
+    kind = _kind(words, kinds, text)
+    named = _named(words, kind, scope[0])
+    wanted = named.pop(scope[0], None)
+    if wanted is not None and wanted not in scope[1]:
+        raise ConfigError(f"{scope[0]}={wanted} in {text!r} should be one of {', '.join(scope[1])}")
+    values, rest = _values([word for word in words[1:] if "=" not in word], kind, named)
+    if rest and (len(rest) > 1 or for_s is not None or not _NUMBER.fullmatch(rest[0]) or float(rest[0]) < 0):
+        raise ConfigError(f"{rest[-1]!r} in {text!r} is one word too many; write {usage(kind)} [SECONDS]")
+    try:
+        fault = msgspec.convert({**_tag(kind), **values, **named}, kind, strict=False)
+    except msgspec.ValidationError as error:
+        raise ConfigError(f"{text!r} is not understood: {error}; write {usage(kind)} [SECONDS]") from error
+    return Order(fault, camera, after_s, float(rest[0]) if rest else for_s, wanted)
+
+
+def usage(kind: type[Any]) -> str:
+    """How a fault is typed, such as `corrupt RATE [seed=0] [flips=20]`."""
+    named = [f"[{name}={value}]" for name, value in _defaults(kind).items() if name not in _positional(kind)]
+    places = [name.upper() if name not in _defaults(kind) else f"[{name.upper()}]" for name in _positional(kind)]
+    shown = "WxH" if places == ["WIDTH", "HEIGHT"] else " ".join(places)
+    return " ".join(part for part in (_name(kind), shown, *named) if part)
+
+
+def meaning(kind: type[Any]) -> str:
+    """What a fault does, in one line."""
+    return (inspect.getdoc(kind) or "").partition("\n\n")[0].replace("\n", " ")
+
+
+def _when(text: str) -> tuple[str, float, float | None]:
+    match = _WHEN.fullmatch(text.strip())
+    if match is None:
+        return text, 0.0, None
+    return match[1], float(match[2]), None if match[3] is None else float(match[3])
+
+
+def _kind(words: list[str], kinds: Mapping[str, type[K]], text: str) -> type[K]:
+    name = words[0].lower() if words else ""
+    if name not in kinds:
+        raise ConfigError(f"{text.strip()!r} names no fault; write {GRAMMAR} with one of {', '.join(kinds)}")
+    return kinds[name]
+
+
+def _named(words: list[str], kind: type[Any], scope: str) -> dict[str, str]:
+    named = dict(word.split("=", 1) for word in words[1:] if "=" in word)
+    for name in named:
+        if name not in (*kind.__struct_fields__, scope):
+            raise ConfigError(f"{_name(kind)} has no value {name!r}; write {usage(kind)}")
+    return named
+
+
+def _values(words: list[str], kind: type[Any], named: Collection[str]) -> tuple[dict[str, str], list[str]]:
+    """The values that stand without a name, and the words that are left: a number that a word's place skips."""
+    if words and (size := _SIZE.fullmatch(words[0])):
+        words = [size[1], size[2], *words[1:]]
+    found: dict[str, str] = {}
+    for name in _positional(kind):
+        wants_word = isinstance(_defaults(kind).get(name), str)
+        if words and name not in named and not (wants_word and _NUMBER.fullmatch(words[0])):
+            found[name] = words.pop(0).removeprefix("+")
+    return found, words
+
+
+def _positional(kind: type[Any]) -> tuple[str, ...]:
+    """The fields that stand without a name: those that must be given, or else the first."""
+    fields = tuple(kind.__struct_fields__)
+    required = tuple(name for name in fields if name not in _defaults(kind))
+    return required or tuple(name for name in fields[:1] if name != "seed")
+
+
+def _defaults(kind: type[Any]) -> dict[str, object]:
+    values = kind.__struct_defaults__
+    return dict(zip(kind.__struct_fields__[len(kind.__struct_fields__) - len(values) :], values, strict=True))
+
+
+def _tag(kind: type[Any]) -> dict[str, str]:
+    return {kind.__struct_config__.tag_field: kind.__struct_config__.tag}
+
+
+def _name(kind: type[Any]) -> str:
+    return str(kind.__struct_config__.tag)

@@ -1,0 +1,146 @@
+"""Faults as they are typed."""
+
+from __future__ import annotations
+
+from typing import get_args
+
+import msgspec
+import pytest
+
+from engines.errors import ConfigError
+from pipeline.fakecam.console import CameraSite, Console, ProxySite
+from pipeline.fakecam.fault_text import Order, meaning, parse_order, usage
+from pipeline.fakecam.faults import (
+    FAULTS,
+    Answer,
+    Corrupt,
+    Drip,
+    Drop,
+    Fault,
+    Freeze,
+    Hang,
+    Jump,
+    Reset,
+    Resize,
+    Stall,
+)
+from pipeline.fakecam.proxy_faults import LINK_FAULTS, Bandwidth, Cut, Latency
+
+
+def parse(text: str) -> Order[Fault]:
+    return parse_order(text, FAULTS, ("camera0", "hall/door"), scope=CameraSite.scope)
+
+
+@pytest.mark.parametrize(
+    ("text", "order"),
+    [
+        ("stall", Order(Stall())),
+        ("stall 5", Order(Stall(), for_s=5.0)),
+        ("stall@10+5", Order(Stall(), after_s=10.0, for_s=5.0)),
+        ("STALL @ 10", None),
+        ("stall @1.5", Order(Stall(), after_s=1.5)),
+        ("stall reach=present 2", Order(Stall(), for_s=2.0, scope="present")),
+        ("hall/door corrupt 0.3", Order(Corrupt(0.3), "hall/door")),
+        ("corrupt 0.3 10 seed=7 flips=2", Order(Corrupt(0.3, seed=7, flips=2), for_s=10.0)),
+        ("drop rate=1 unit=nal @3+1", Order(Drop(1.0, unit="nal"), after_s=3.0, for_s=1.0)),
+        ("drip 0.5", Order(Drip(0.5))),
+        ("drip 0.5 5", Order(Drip(0.5), for_s=5.0)),
+        ("hang DESCRIBE 4", Order(Hang("DESCRIBE"), for_s=4.0)),
+        ("answer 404 at=SETUP", Order(Answer(404, "SETUP"))),
+        ("reset", Order(Reset())),
+        ("reset 5", Order(Reset(), for_s=5.0)),
+        ("reset PLAY", Order(Reset("PLAY"))),
+        ("resize 320x240 5", Order(Resize(320, 240), for_s=5.0)),
+        ("freeze 20", Order(Freeze(), for_s=20.0)),
+        ("freeze noisy noise=4 20", Order(Freeze("noisy", noise=4.0), for_s=20.0)),
+        ("camera0 jump -30@10", Order(Jump(-30.0), "camera0", after_s=10.0)),
+        ("jump +3600", Order(Jump(3600.0))),
+    ],
+)
+def test_faults_are_read(text: str, order: Order[Fault] | None) -> None:
+    if order is None:
+        with pytest.raises(ConfigError):
+            parse(text)
+    else:
+        assert parse(text) == order
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", "names no fault; write"),
+        ("camera0", "names no fault"),
+        ("camera7 stall", "names no fault"),
+        ("stal 5", "one of silent, hang"),
+        ("stall 5 6", "'6' in 'stall 5 6' is one word too many; write stall"),
+        ("stall 5@3+2", "one word too many"),
+        ("stall soon", "'soon' in 'stall soon' is one word too many"),
+        ("stall -5", "one word too many"),
+        ("stall how=long", "stall has no value 'how'"),
+        ("stall reach=some", "one of all, present, new"),
+        ("corrupt", "write corrupt RATE"),
+        ("corrupt 2", "<= 1"),
+        ("corrupt much", r"write corrupt RATE \[seed=0\] \[flips=20\] \[SECONDS\]"),
+        ("hang SING", "SING"),
+        ("resize 321x240", "write resize WxH"),
+        ("stall@-5", "names no fault"),
+    ],
+)
+def test_mistakes_are_told_with_the_form(text: str, words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        parse(text)
+
+
+@pytest.mark.parametrize("kind", [*FAULTS.values(), *LINK_FAULTS.values()])
+def test_every_fault_has_a_form_and_a_meaning(kind: type) -> None:
+    assert usage(kind).startswith(kind.__name__.lower())
+    assert 20 < len(meaning(kind)) < 250
+    assert "\n" not in meaning(kind)
+
+
+def test_faults_of_the_way_are_read() -> None:
+    def parse_link(text: str) -> Order:
+        return parse_order(text, LINK_FAULTS, scope=ProxySite.scope)
+
+    assert parse_link("latency 0.2 jitter_s=0.1 5") == Order(Latency(0.2, jitter_s=0.1), for_s=5.0)
+    assert parse_link("bandwidth 1000 direction=up") == Order(Bandwidth(1000.0), scope="up")
+    assert parse_link("cut 500 how=close") == Order(Cut(500, "close"))
+
+
+class RecordingSite:
+    kinds = FAULTS
+    cameras = ("camera0",)
+    scope = CameraSite.scope
+
+    def __init__(self) -> None:
+        self.done: list[object] = []
+
+    def inject(self, order: Order[Fault]) -> None:
+        self.done.append(order)
+
+    def clear(self, camera: str | None, kind: type | None) -> int:
+        self.done.append((camera, kind))
+        return 1
+
+    def counters(self) -> dict[str, int]:
+        return {"plays": 2}
+
+
+def test_every_command_is_answered_in_one_line() -> None:
+    site = RecordingSite()
+    console = Console(site)
+    lines = ["camera0 stall 5", "clear", "camera0 clear freeze", "status", "help", "help corrupt", "clear x", "dance"]
+    replies = [console.answer(line) for line in lines]
+    assert [reply.ok for reply in replies] == [True] * 6 + [False] * 2
+    assert not any("\n" in reply.text for reply in replies)
+    assert site.done == [Order(Stall(), "camera0", for_s=5.0), (None, None), ("camera0", Freeze)]
+    assert replies[0].text == "stall on camera0 for 5 s"
+    assert replies[0].order == {"fault": "stall", "camera": "camera0", "after_s": 0.0, "for_s": 5.0}
+    assert replies[2].text == "1 fault of camera0 ended"
+    assert replies[3].counters == {"plays": 2}
+    assert replies[5].text == "corrupt RATE [seed=0] [flips=20]: Flips bits in a share of the slice NAL units."
+    assert msgspec.json.decode(msgspec.json.encode(replies[7]))["ok"] is False
+
+
+def test_the_table_of_faults_is_whole() -> None:
+    assert set(FAULTS.values()) == set(get_args(Fault))
