@@ -12,7 +12,7 @@ from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessColl
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from pipeline.capture.supervisor import CameraState
+from pipeline.capture.state import CameraState
 from pipeline.stream.messages import Message, ModelInfo, Prediction, Status
 
 _LATENCY_BUCKETS_S = (0.001, 0.002, 0.005, 0.01, 0.02, 0.033, 0.05, 0.1, 0.2, 0.5, 1, 2, 5)
@@ -70,7 +70,8 @@ class Metrics:
             registry=self._registry,
         )
         self._stages = {name: stages.labels(name) for name in ("capture", "queue", "encode", "step")}
-        self._reloads = Counter("vidpipe_reloads", "Reloads of the configuration.", ["result"], registry=self._registry)
+        reloads = Counter("vidpipe_reloads", "Reloads of the configuration.", ["result"], registry=self._registry)
+        self._reloads = {result: reloads.labels(result) for result in ("ok", "refused")}
         self._registry.register(_Streams(self))
         ProcessCollector(registry=self._registry)
 
@@ -92,7 +93,7 @@ class Metrics:
 
     def reloaded(self, *, ok: bool) -> None:
         """A new configuration was taken over, or refused."""
-        self._reloads.labels("ok" if ok else "refused").inc()
+        self._reloads["ok" if ok else "refused"].inc()
 
     def forget(self, camera: str) -> None:
         """The camera is no longer run."""
