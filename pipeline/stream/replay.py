@@ -41,11 +41,11 @@ def everything(_user_id: str | None, _camera: str) -> bool:
 class ReplayDesk:
     """Turns a request into an answer's frames. It never raises over what a client sends."""
 
-    def __init__(self, archive: Archive, allowed: Allowed = everything) -> None:
+    def __init__(self, archive: Archive, allowed: Allowed = everything, size: Size | None = None) -> None:
         self._archive = archive
         self._allowed = allowed
         self._limit = RateLimit(_RATE_HZ, _BURST)
-        self._size = Size()
+        self._size = size or Size()
 
     def answer(self, body: bytes, client: str | bytes, user_id: str | None, now_s: float) -> list[bytes]:
         """The answer to `client`, which is named by its key where it has one, else by its connection."""

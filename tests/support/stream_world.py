@@ -13,6 +13,7 @@ from random import Random
 from pipeline.stream.archive import Archive, Limits
 from pipeline.stream.continuity import Gap, StreamOrder
 from pipeline.stream.journal_file import Row
+from pipeline.stream.journal_search import Size
 from pipeline.stream.messages import (
     KINDS,
     ClipSpan,
@@ -33,6 +34,8 @@ LANES = [("a", "clip"), ("a", "event"), ("b", "event")]
 CAMERAS = ("a", "b")
 TIMEOUT_S = 2.0
 MAX_AGE_S = 20.0
+MEMORY_BYTES = 30_000  # about eighty messages
+WRITTEN_AFTER = 40
 
 Lane = tuple[str, str]
 Position = tuple[int, int]
@@ -94,10 +97,13 @@ class World:
         self.queue: list[Row] = []
         self.sequence: Counter[Lane] = Counter()
         self.archive = FailingArchive(
-            self.folder / "journal.sqlite", self.epoch, Limits(MAX_AGE_S), lambda: round(self.now_s * 1e9)
+            self.folder / "journal.sqlite",
+            self.epoch,
+            Limits(MAX_AGE_S, memory_bytes=MEMORY_BYTES),
+            lambda: round(self.now_s * 1e9),
         )
         self.archive.flush(self.now_s)
-        self.desk = ReplayDesk(self.archive)
+        self.desk = ReplayDesk(self.archive, size=Size(5, 1500))
 
     def publish(self, lane: Lane) -> None:
         camera, kind = lane
@@ -123,9 +129,11 @@ class World:
                 listener.live.append(row.body)
 
     def take(self) -> None:
-        """The journal's thread wakes up, without writing."""
+        """The journal's thread wakes up; it writes only where it would soon have too much."""
         for row in self.queue:
             self.archive.take(row)
+            if self.archive.unwritten > WRITTEN_AFTER:
+                self.archive.flush(self.now_s)
         self.queue.clear()
 
     def write(self) -> None:
@@ -147,7 +155,7 @@ class World:
     def stop(self) -> None:
         self.take()
         self.archive.close()
-        if not self.archive.alarm:
+        if not self.archive.alarm and not self.archive.lost:
             self.ended.add(self.epoch)
         self._next()
 
