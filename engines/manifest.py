@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Annotated
 
@@ -10,6 +11,7 @@ import yaml
 
 from engines.errors import ModelError
 from engines.further import FurtherInput, step_shape
+from engines.safe_yaml import read_yaml
 
 SCHEMA = "vidpipe.bundle/1"
 
@@ -85,10 +87,10 @@ def parse_manifest(text: str, name: str) -> Manifest:
         ModelError: the text is no YAML, a field is missing, unknown or of the wrong type, or two fields contradict.
     """
     try:
-        manifest = msgspec.convert(yaml.safe_load(text), Manifest)
+        manifest = msgspec.convert(read_yaml(text), Manifest)
     except yaml.YAMLError as error:
         raise ModelError(f"{name} is not valid YAML: {' '.join(str(error).split())}") from error
-    except msgspec.ValidationError as error:
+    except (msgspec.ValidationError, RecursionError) as error:
         raise ModelError(f"{name} is not a valid bundle manifest: {error}") from error
     for problem in _contradictions(manifest):
         raise ModelError(f"{name} contradicts itself: {problem}")
@@ -111,9 +113,28 @@ def _contradictions(manifest: Manifest) -> list[str]:
     if manifest.further and len(manifest.features) != 1:
         problems.append(f"further inputs go beside a vector of features, found {list(manifest.features)}")
     problems += [f"files misses {name}" for name in ("encoder.onnx", "temporal.onnx") if name not in manifest.files]
+    problems += [f"{where} is {value}, which is no number of that kind" for where, value in _impossible(manifest)]
     outside = [name for name in manifest.files if Path(name).name != name]
     problems += [f"files names {name!r}, which is not a plain file name" for name in outside]
     return problems
+
+
+def _impossible(manifest: Manifest) -> list[tuple[str, float]]:
+    """Numbers that YAML can spell and nothing can run with: infinite, negative, or not at all."""
+    times = {
+        "input.fps": manifest.input.fps,
+        "clip.length_s": manifest.clip.length_s,
+        "clip.stride_s": manifest.clip.stride_s,
+        "warm_up_s": manifest.warm_up_s,
+    }
+    for label, rule in manifest.events.items():
+        times |= {
+            f"events.{label}.min_duration_s": rule.min_duration_s,
+            f"events.{label}.cool_down_s": rule.cool_down_s,
+        }
+    sizes = {"features": manifest.features, **{f"state.{each.input}.shape": each.shape for each in manifest.state}}
+    wrong = [(where, value) for where, value in times.items() if not 0 <= value < math.inf]
+    return wrong + [(where, size) for where, shape in sizes.items() for size in shape if size < 1]
 
 
 def dump_manifest(manifest: Manifest) -> str:

@@ -44,5 +44,5 @@ def decode_snapshot(data: bytes) -> Snapshot:
         raise ModelError(f"a saved state of {len(data)} bytes is damaged (its CRC does not match): start without it")
     try:
         return msgspec.msgpack.decode(body, type=Snapshot)
-    except (msgspec.DecodeError, msgspec.ValidationError) as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise ModelError(f"a saved state has another format ({error}): start without it") from error

@@ -10,6 +10,7 @@ import msgspec
 import yaml
 
 from engines.errors import ConfigError
+from engines.safe_yaml import read_yaml
 
 Kind = TypeVar("Kind", bound=msgspec.Struct)
 Content = dict[object, object]
@@ -22,7 +23,7 @@ def read_recipe(path: Path) -> Content:
         ConfigError: the file is missing, unreadable, no YAML, or holds no mapping.
     """
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = read_yaml(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise ConfigError(
             f"there is no recipe {path}: give the path of a YAML file, such as configs/scene.yaml"

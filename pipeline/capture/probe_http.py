@@ -58,7 +58,10 @@ def _read_head(wire: Wire, url: StreamUrl) -> Response:
 
 def _next(url: StreamUrl, response: Response) -> StreamUrl:
     """Where a redirect leads; credentials go along to the same server only."""
-    target = parse_url(urljoin(url.bare, response.headers.get("Location")))
+    try:
+        target = parse_url(urljoin(url.bare, response.headers.get("Location")))
+    except ValueError:
+        raise ProtocolError(f"{url.place} sends clients on to what is no address") from None
     if target.scheme not in ("http", "https"):
         raise SourceError(f"{url.place} sends clients on to a {target.scheme}:// address: use that as the source")
     same = (target.scheme, target.place) == (url.scheme, url.place)

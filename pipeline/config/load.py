@@ -12,6 +12,7 @@ import yaml
 from pydantic import ValidationError
 
 from engines.errors import ConfigError
+from engines.safe_yaml import read_yaml
 from pipeline.config.environment import Expansion
 from pipeline.config.explain import explain
 from pipeline.config.schema import Camera, Config
@@ -82,7 +83,7 @@ def load_config(path: str | Path | None = None, environment: Mapping[str, str] |
 
 def _read(file: Path) -> Any:
     try:
-        values = yaml.load(file.read_text(encoding="utf-8"), _UniqueKeyLoader)  # noqa: S506 - a SafeLoader
+        values = read_yaml(file.read_text(encoding="utf-8"), _UniqueKeyLoader)
     except OSError as error:
         raise ConfigError(f"the configuration {file} cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:

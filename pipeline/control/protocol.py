@@ -44,7 +44,7 @@ def decode_request(line: bytes) -> Request:
     """Raises StreamError where it is none."""
     try:
         return _requests.decode(line)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise StreamError(f"this is no order: {error}") from error
 
 
@@ -52,7 +52,7 @@ def decode_answer(line: bytes) -> Answer:
     """Raises StreamError where it is none."""
     try:
         return _answers.decode(line)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise StreamError(f"vidpipe answered in a way that is not understood: {error}") from error
 
 

@@ -87,6 +87,8 @@ def defragment(payloads: list[bytes]) -> tuple[bytes, ...]:
     nals: list[bytes] = []
     parts: list[bytes] = []
     for payload in payloads:
+        if len(payload) < (2 if payload[:1] and payload[0] & 0x1F == _FU_A else 1):
+            raise ProtocolError("an RTP packet is cut off before its H.264 NAL unit")
         if payload[0] & 0x1F != _FU_A:
             nals.append(payload)
             continue

@@ -8,6 +8,7 @@ from engines.errors import ProtocolError
 
 _WITH_CHROMA = {100, 110, 122, 244, 44, 83, 86, 118, 128, 138, 139, 134, 135}  # profiles that name their chroma format
 _EXTENDED_RATIO = 255
+_LONGEST_BYTES = 1024  # a whole one with all scaling lists is shorter; reading takes the square of it
 _HIGHEST_RATE = 1000  # a rate beyond it is the clock of a stream whose pictures come at any time
 
 
@@ -23,7 +24,7 @@ class PictureFormat:
 
 def parse_sps(nal: bytes) -> PictureFormat:
     """Read an SPS, its one-byte NAL header included. Raises ProtocolError where it is damaged."""
-    bits = _Bits(nal[1:].replace(b"\x00\x00\x03", b"\x00\x00"))
+    bits = _Bits(nal[1:_LONGEST_BYTES].replace(b"\x00\x00\x03", b"\x00\x00"))
     profile = bits.read(8)
     bits.read(16)  # constraint flags and level
     bits.unsigned()  # seq_parameter_set_id
