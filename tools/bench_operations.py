@@ -74,7 +74,7 @@ def main() -> None:
         page_s = (time.process_time() - before_s) / _PAGES
     beat_us, clip_us = (seconds / len(cameras) * 1e6 for seconds in (beats_s, clips_s))
     print(
-        f"{len(cameras)} cameras: heartbeat {beat_us:.1f} us, clip {clip_us:.1f} us, each second {second_s * 1e6:.1f} us"
+        f"{len(cameras)} cameras: status {beat_us:.1f} us, clip {clip_us:.1f} us, each second {second_s * 1e6:.1f} us"
     )
     print(f"page {len(page)} bytes in {page_s * 1e3:.1f} ms with its client")
     loop = 100 * (beats_s + clips_s + second_s)

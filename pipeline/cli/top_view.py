@@ -24,6 +24,7 @@ _CALM = {"running": "green", "connecting": "yellow", "waiting_first_frame": "yel
 _COLUMNS = ("camera", "state", "rate", "age", "p50", "p99", "dropped", "damaged", "resets", "reconnects")
 _NUMBERS = ("rate", "age", "p50", "p99", "dropped", "damaged")
 _SHORT = {"dropped": "drops", "damaged": "bad", "reconnects": "reconn"}
+_OTHER_LINES = 8  # of the screen: heading, frame, and some details
 _WIDE = 110  # columns; below, reasons and shares are left out
 
 
@@ -92,7 +93,8 @@ class TableView:
 
     def show(self, overview: Overview, missed: int) -> None:
         """Draw it, in place where the view is live."""
-        content = render(overview, self._target, missed, wide=self._console.width >= _WIDE)
+        most = self._console.height - _OTHER_LINES if self.live else None
+        content = render(overview, self._target, missed, wide=self._console.width >= _WIDE, most=most)
         if self._screen is not None:
             self._screen.update(content, refresh=True)
         else:
@@ -117,13 +119,20 @@ def line_of(figures: CameraFigures) -> str:
     return f"{figures.camera:12} {figures.state:12} " + "  ".join(f"{k} {v}" for k, v in cells.items()) + detail
 
 
-def render(overview: Overview, target: str, missed: int, *, wide: bool = True) -> RenderableType:
-    """The table of all cameras, with what is wrong below it."""
+def render(
+    overview: Overview, target: str, missed: int, *, wide: bool = True, most: int | None = None
+) -> RenderableType:
+    """The table of all cameras, with what is wrong below it.
+
+    Where there are more than `most`, those that run well are left out first.
+    """
     rows = overview.figures()
+    cut = len(rows) - most if most is not None else 0
     running = sum(row.state == "running" for row in rows)
     lost = f", {missed} messages lost on the way" if missed else ""
     table = _empty_table(wide=wide)
-    for row in rows:
+    shown = rows if cut <= 0 else sorted(rows, key=lambda row: row.state == "running")[: max(1, most or 0)]
+    for row in shown:
         state = Text(row.state, style=_CALM.get(row.state, "red"))
         table.add_row(row.camera, state, *(_cells(row) if wide else _short_cells(row)))
     details = [
@@ -133,7 +142,8 @@ def render(overview: Overview, target: str, missed: int, *, wide: bool = True) -
     ]
     alarms = [Text(f"alarm: {alarm}", style="bold red") for alarm in overview.alarms]
     head = Text(f"{target}: {running} of {len(rows)} cameras running{lost}", style="bold")
-    return Group(head, table if rows else Text("nothing heard yet", style="dim"), *alarms, *details)
+    more = [Text(f"and {len(rows) - len(shown)} more", style="dim")] if len(shown) < len(rows) else []
+    return Group(head, table if rows else Text("nothing heard yet", style="dim"), *more, *alarms, *details)
 
 
 def _empty_table(*, wide: bool) -> Table:

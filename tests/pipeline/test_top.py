@@ -129,6 +129,18 @@ def test_a_narrow_terminal_shows_each_camera_on_one_line():
     assert max(len(line) for line in lines) <= 80
 
 
+def test_on_a_small_screen_the_cameras_in_trouble_come_first():
+    overview = Overview(Clock())
+    for number in range(30):
+        overview.observe(status(f"camera{number:02}", state="running" if number != 25 else "frozen"))
+    out = io.StringIO()
+    Console(file=out, width=120).print(render(overview, "tcp://x:1", 0, most=5))
+    lines = [line for line in out.getvalue().splitlines() if "camera" in line]
+    assert "camera25" in lines[2]
+    assert len(lines) == 2 + 5
+    assert "and 25 more" in out.getvalue()
+
+
 def test_nothing_heard_is_said():
     assert "nothing heard yet" in drawn(Overview())
 
