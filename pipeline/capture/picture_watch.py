@@ -33,9 +33,9 @@ class PictureWatch:
         """FROZEN, CUT or neither for the next picture, uint8 `[height, width, 3]` BGR of any size."""
         step = -(-max(picture.shape[:2]) // _SIDE)
         luma = np.ascontiguousarray(picture[::step, ::step, _GREEN])
-        if luma.shape != self._shape:
+        if picture.shape != self._shape:
             # nothing to compare with after a change of size
-            self._shape, self._cut = luma.shape, SceneCut()
+            self._shape, self._cut = picture.shape, SceneCut()
             self._stillness.forget()
         cut = self._cut.look(luma, media_ns)
         frozen = self._stillness.look(luma, media_ns)

@@ -101,6 +101,60 @@ def test_each_interruption_does_what_the_policy_says(gap_s, flags, policy, kept,
     assert clips[-1].state.reset_reason == reason
 
 
+SIGNS = {
+    Cause.GAP: FrameFlag(0),
+    Cause.RECONNECT: FrameFlag.CONNECTED,
+    Cause.SEEK: FrameFlag.JUMPED,
+    Cause.RESOLUTION_CHANGE: FrameFlag.RESIZED,
+    Cause.FROZEN: FrameFlag.FROZEN,
+    Cause.SCENE_CUT: FrameFlag.CUT,
+    Cause.OPERATOR: FrameFlag(0),
+}
+
+
+@pytest.mark.parametrize("action", ["keep", "reset", "hold"])
+@pytest.mark.parametrize("cause", SIGNS)
+def test_each_cause_with_each_action(cause, action):
+    camera = memory(**{each.value: "keep" for each in SIGNS} | {cause.value: action})
+    run(camera, 0.0, 3.0, FALL)
+    before, flags, gap_s = camera.session, SIGNS[cause], 10.0 if cause is Cause.GAP else 0.2
+    if cause is Cause.FROZEN and action == "hold":
+        flags, gap_s = FrameFlag.HELD, 10.0  # capture keeps frozen pictures back; this one moves again
+    if cause is Cause.OPERATOR:
+        camera.interrupt(cause)
+    step, said = feed(camera, 2.8 + gap_s, FALL, flags)
+    assert step.keep is (action != "reset")
+    assert step.dt_s == pytest.approx(gap_s if action == "keep" else 0.2)
+    assert (camera.session == before) is (action != "reset")
+    assert dict(camera.interruptions) == {cause.value: 1}
+    assert dict(camera.reset_causes) == ({cause.value: 1} if action == "reset" else {})
+    ended = [m.reason for m in said if isinstance(m, Event) and m.type == "end"]
+    assert ended == ([cause.value] if action == "reset" else [])
+    clips = [m for m in run(camera, 3.0 + gap_s, 4.0) if isinstance(m, Prediction)]
+    assert clips[-1].state.reset_reason == (cause.value if action == "reset" else "start")
+    assert camera.resets == (action == "reset")
+
+
+def test_a_frozen_picture_is_one_interruption_however_long_and_marks_its_clips():
+    camera = memory(frozen="reset")
+    flags = [FrameFlag.FROZEN if 10 <= k < 18 else FrameFlag(0) for k in range(25)]
+    said = [m for k, each in enumerate(flags) for m in feed(camera, k / 5, flags=each)[1]]
+    marks = [(m.clip.start, m.frozen) for m in said if isinstance(m, Prediction)]
+    assert marks == [(0.0, False), (2.0, True), (3.0, True)]
+    assert (camera.resets, dict(camera.interruptions)) == (1, {"frozen": 1})
+    after = [m.frozen for m in run(camera, 5.0, 4.0) if isinstance(m, Prediction)]
+    assert after[-1] is False
+
+
+def test_what_is_asked_for_from_outside_comes_with_the_next_frame():
+    camera = memory()
+    run(camera, 0.0, 3.0)
+    camera.interrupt(Cause.OPERATOR)
+    assert camera.resets == 0
+    step, _ = feed(camera, 3.0)
+    assert (step.keep, camera.resets, dict(camera.reset_causes)) == (False, 1, {"operator": 1})
+
+
 def test_hold_stops_the_models_time_and_keeps_its_memory():
     camera = memory(gap="hold")
     run(camera, 0.0, 3.0)
