@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from engines.errors import SourceError
-from pipeline.capture.decoder_log import LOG_LEVEL, DecoderLog, DecoderNews
+from pipeline.capture.decoder_log import LOG_LEVEL, NO_NEWS, DecoderLog, DecoderNews
 from pipeline.capture.limits import check_size, ffmpeg_address, ffmpeg_options
 from pipeline.capture.refusal import refusal
 
 if TYPE_CHECKING:
     from pipeline.capture.protocol import Order
     from pipeline.capture.ring import Picture
+
+_MOST_FAILURES = 1000  # in a row, of a file; each is a packet that could not be decoded
 
 
 class OpenCvSource:
@@ -25,6 +27,7 @@ class OpenCvSource:
 
         cv2.setNumThreads(1)
         self._log = DecoderLog(order.log_fd)
+        self._news, self._damaged_now = NO_NEWS, False
         self._cv2 = cv2
         if order.kind == "device":
             self._capture = cv2.VideoCapture(int(order.address), cv2.CAP_V4L2)
@@ -42,11 +45,21 @@ class OpenCvSource:
         check_size(self.width, self.height)
         self.fps = float(self._capture.get(cv2.CAP_PROP_FPS))
         self.frame_count = int(self._capture.get(cv2.CAP_PROP_FRAME_COUNT))
+        self._is_file = order.kind == "file" or (order.kind == "http" and self.frame_count > 0)
         self._picture: Any = None
 
     def grab(self) -> bool:
-        """Demux and decode the next frame without converting it."""
-        return self._capture.grab()
+        """Demux and decode the next frame without converting it.
+
+        In a file, damage is passed over; of a live source it is told by False, since it may be the end as well.
+        """
+        for _ in range(_MOST_FAILURES if self._is_file else 1):
+            if self._capture.grab():
+                return True
+            self._heed_log()
+            if not self._damaged_now:
+                return False
+        return False
 
     def position_ms(self) -> float:
         """CAP_PROP_POS_MSEC of the grabbed frame."""
@@ -65,14 +78,22 @@ class OpenCvSource:
 
     def news(self) -> DecoderNews:
         """What FFmpeg wrote into its log. Raises UnsupportedSourceError where the pictures have become too large."""
-        news = self._log.read()
-        if news.size is not None:
-            check_size(*news.size)
+        self._heed_log()
+        news, self._news = self._news, NO_NEWS
         return news
 
     def release(self) -> None:
         """Close the stream; an RTSP camera is told."""
         self._capture.release()
+
+    def _heed_log(self) -> None:
+        """Add what is new in the log to what `news` has not told yet."""
+        new, told = self._log.read(), self._news
+        self._damaged_now = new.errors > 0
+        if new.size is not None:
+            check_size(*new.size)
+        if new is not NO_NEWS:
+            self._news = DecoderNews(told.errors + new.errors, new.size or told.size, told.refused or new.refused)
 
 
 def _set_options(order: Order) -> None:

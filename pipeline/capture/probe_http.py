@@ -90,7 +90,9 @@ def _finding(response: Response, url: StreamUrl) -> Finding:
     if kind == "multipart/x-mixed-replace":
         return Finding("http", f"{url.place} sends MJPEG", codec="mjpeg")
     if kind in _PLAYLISTS:
-        return Finding("http", f"{url.place} sends an HLS playlist")
+        raise UnsupportedSourceError(
+            f"{url.place} sends an HLS playlist, which may lead anywhere and is not read: name a stream's own address"
+        )
     if kind.startswith("video/"):
         return Finding("http", f"{url.place} sends {kind}")
     if kind in ("", "application/octet-stream", "binary/octet-stream"):

@@ -24,7 +24,6 @@ def sends(kind: str) -> Script:
     [
         ("multipart/x-mixed-replace;boundary=x", "mjpeg", "sends MJPEG"),
         ("video/mp4", None, "sends video/mp4"),
-        ("Application/vnd.apple.mpegURL", None, "HLS playlist"),
         ("application/octet-stream", None, "type it does not tell"),
     ],
 )
@@ -39,6 +38,7 @@ def test_streams_are_found(kind: str, codec: str | None, words: str) -> None:
     ("script", "error", "words"),
     [
         (sends("text/html; charset=utf-8"), UnsupportedSourceError, r"sends a page at /v\?pwd=\*\*\*, no video"),
+        (sends("Application/vnd.apple.mpegURL"), UnsupportedSourceError, "HLS playlist"),
         (sends("image/jpeg"), UnsupportedSourceError, "a still picture"),
         (sends("audio/aac"), UnsupportedSourceError, "sends audio/aac"),
         (answers(reply("404 Not Found")), SourceError, r"has nothing at /v\?pwd=\*\*\*:"),
