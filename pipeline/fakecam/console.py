@@ -146,7 +146,7 @@ class Console:
 def _told(order: Order[Any]) -> str:
     fault = msgspec.to_builtins(order.fault)
     name = fault.pop("fault")
-    values = "".join(f" {key}={value}" for key, value in fault.items())
+    values = "".join(f" {key}={value}" for key, value in fault.items() if value != "")
     start = f" in {order.after_s:g} s" if order.after_s else ""
     length = f" for {order.for_s:g} s" if order.for_s is not None else ""
     return f"{name}{values}{f' on {order.camera}' if order.camera else ''}{start}{length}"

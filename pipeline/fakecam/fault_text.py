@@ -6,7 +6,7 @@ import inspect
 import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 import msgspec
 
@@ -67,7 +67,7 @@ def parse_order(
 def usage(kind: type[Any]) -> str:
     """How a fault is typed, such as `corrupt RATE [seed=0] [flips=20]`."""
     named = [f"[{name}={value}]" for name, value in _defaults(kind).items() if name not in _positional(kind)]
-    places = [name.upper() if name not in _defaults(kind) else f"[{name.upper()}]" for name in _positional(kind)]
+    places = [f"[{shown}]" if name in _defaults(kind) else shown for name, shown in _places(kind).items()]
     shown = "WxH" if places == ["WIDTH", "HEIGHT"] else " ".join(places)
     return " ".join(part for part in (_name(kind), shown, *named) if part)
 
@@ -116,6 +116,20 @@ def _positional(kind: type[Any]) -> tuple[str, ...]:
     fields = tuple(kind.__struct_fields__)
     required = tuple(name for name in fields if name not in _defaults(kind))
     return required or tuple(name for name in fields[:1] if name != "seed")
+
+
+def _places(kind: type[Any]) -> dict[str, str]:
+    """What stands for each value without a name: its name, or the words to choose from."""
+    types = get_type_hints(kind)
+    choices = {name: [word for word in _words(types[name]) if word] for name in _positional(kind)}
+    return {name: "|".join(words[:4] + ["..."] * (len(words) > 4)) or name.upper() for name, words in choices.items()}
+
+
+def _words(kind: Any) -> list[str]:
+    """The words of a Literal, or of a choice of them; none for other types."""
+    if get_origin(kind) is Literal:
+        return [str(word) for word in get_args(kind)]
+    return [word for part in get_args(kind) for word in _words(part)]
 
 
 def _defaults(kind: type[Any]) -> dict[str, object]:
