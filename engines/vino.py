@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 import numpy as np
-import openvino as ov
 
 from engines.engine import Array, EngineOptions, Feeds, TensorSpec
 from engines.errors import BackendError
 from engines.feeds import check_feeds
 from engines.signal_stack import own_signal_stack
+
+# importing openvino tells its maker over the network that it was imported; where this package is missing, it cannot
+sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
+
+import openvino as ov  # noqa: E402
 
 _OUTPUT_SUFFIX = "/sink_port_0"  # OpenVINO calls the result node of ONNX output `x` `x/sink_port_0`
 _NOISE = ("Exception from", "Check '", "FrontEnd API", "Model wasn't", "Summary:", "To facilitate", "While validating")
