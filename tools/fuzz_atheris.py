@@ -1,7 +1,7 @@
 """Coverage-guided fuzzing of the parsers that read what others send: finds what random damage does not.
 
     pip install atheris
-    python tools/fuzz_atheris.py rtsp -- -runs=1000000 -max_len=4096 [CORPUS_FOLDER]
+    python tools/fuzz_atheris.py rtsp corpus/rtsp -- -runs=1000000 -max_len=4096
 
 What stands after `--` is for libFuzzer. Coverage is seen in Python only: of msgspec's decoders it sees what is made of
 their answer. Only errors of vidpipe's own tree may come out of a parser: anything else ends
@@ -14,7 +14,6 @@ import argparse
 import contextlib
 import importlib
 import sys
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -128,6 +127,7 @@ _SEEDS: dict[str, list[bytes]] = {
 def main() -> None:
     parser = argparse.ArgumentParser(description="Coverage-guided fuzzing of a parser.")
     parser.add_argument("target", choices=list(TARGETS))
+    parser.add_argument("corpus", type=Path, help="folder of inputs; good ones are put there, and those that are found")
     parser.add_argument("libfuzzer", nargs="*", help="options of libFuzzer, after --")
     arguments = parser.parse_args()
     try:
@@ -136,12 +136,11 @@ def main() -> None:
         sys.exit("fuzz_atheris needs the package atheris, which is not installed: pip install atheris")
     with atheris.instrument_imports(include=["pipeline", "engines", "yaml"]):
         target = TARGETS[arguments.target]()
-    with tempfile.TemporaryDirectory(prefix="vidpipe-fuzz-") as seeds:
-        for number, seed in enumerate(_SEEDS[arguments.target]):
-            (Path(seeds) / str(number)).write_bytes(seed)
-        # the first folder is written to, the others are only read
-        atheris.Setup([sys.argv[0], *arguments.libfuzzer, seeds], target)
-        atheris.Fuzz()
+    arguments.corpus.mkdir(parents=True, exist_ok=True)
+    for number, seed in enumerate(_SEEDS[arguments.target]):
+        (arguments.corpus / f"seed-{number}").write_bytes(seed)
+    atheris.Setup([sys.argv[0], *arguments.libfuzzer, str(arguments.corpus)], target)
+    atheris.Fuzz()
 
 
 if __name__ == "__main__":
