@@ -13,16 +13,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import av
 import yaml
 
 from engines.bundle import load_bundle
+from engines.scene import Scene
 from faults.ear import Ear
 from faults.rig import Rig, running, write_config
 from pipeline.bench.live import VIDPIPE
-from pipeline.bench.video import record_scene
 from pipeline.fakecam import FakeCamera, open_media
 
 SOURCE_HZ = 30
+GOP_S = 0.5
 _UP_S = 30.0
 _WATCHED = Path(__file__).parent / "watched.py"
 
@@ -70,7 +72,7 @@ class Bench:
 
     def __init__(self, folder: Path, *, seed: int, soak: Path | None = None) -> None:
         self.folder, self.seed, self.soak = folder, seed, soak
-        self.video = record_scene(folder / "scene.mp4", fps=SOURCE_HZ, seconds=12.0)
+        self.video = _record(folder / "scene.mp4", seed)
         self.quick_model = _quick_model(folder / "quick")
 
     def own_folder(self) -> Path:
@@ -135,6 +137,22 @@ class Bench:
             if wait:
                 stage.wait_for_all()
             yield stage
+
+
+def _record(path: Path, seed: int) -> Path:
+    """Twelve seconds of the scene at 30 frames a second, with an IDR picture each half second.
+
+    A client that connects waits for the next IDR picture, which is the camera's doing and none of vidpipe's.
+    """
+    scene = Scene(seed, width=640, height=360, fps=SOURCE_HZ)
+    options = {"preset": "veryfast", "bf": "0", "g": str(round(GOP_S * SOURCE_HZ)), "sc_threshold": "0"}
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=SOURCE_HZ, options=options)
+        stream.width, stream.height, stream.pix_fmt, stream.bit_rate = 640, 360, "yuv420p", 1_000_000
+        for index in range(12 * SOURCE_HZ):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(scene.frame(index), "bgr24")))
+        container.mux(stream.encode())
+    return path
 
 
 def _quick_model(folder: Path) -> Path:
