@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 _QUEUE_BYTES = 32 << 20
+_WRITTEN_AT_ONCE_BYTES = 4 << 20
 _REQUESTS_AT_ONCE = 16
 _TURN_MS = 1000
 _CLOSE_S = 5.0
@@ -107,10 +108,15 @@ class Journal:
             os.read(self._wake_out, 64)
         # before the queue is emptied: who puts something in afterwards wakes us again
         self._woken = False
+        unwritten_bytes = 0
         while self._queue:
             row = self._queue.popleft()
             self._taken_bytes += len(row.body)
             self._archive.take(row)
+            unwritten_bytes += len(row.body)
+            if unwritten_bytes > _WRITTEN_AT_ONCE_BYTES:  # or memory would overflow
+                self._archive.flush(time.monotonic())
+                unwritten_bytes = 0
         if self._refused != self._refused_seen:
             self._refused_seen = self._refused
             self._archive.mark_incomplete()

@@ -1,0 +1,141 @@
+"""Publisher and subscriber in processes of their own: stopped, killed, cut off; what comes out is whole."""
+
+import os
+import select
+import signal
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+from itertools import pairwise
+from pathlib import Path
+
+import msgspec
+import psutil
+import stream_publisher
+from stream_publisher import numbered
+
+from pipeline.stream.continuity import Gap
+from pipeline.stream.journal import Journal
+from pipeline.stream.messages import Status
+from pipeline.stream.publisher import Publisher
+from pipeline.stream.replay_server import ReplayServer
+from pipeline.stream.subscriber import Subscriber
+
+SUBSCRIBER = """
+import sys, time
+from pipeline.stream.subscriber import Subscriber
+with Subscriber(sys.argv[1], "camera1", repair_timeout_s=10) as subscriber:
+    following = None
+    for message in subscriber:
+        assert following in (None, message.media_time), (following, message.media_time)
+        if following is None:
+            print("first", flush=True)
+        following = message.media_time + 1
+        if message.label == "last":
+            break
+    print(int(following), subscriber.missed, subscriber.repaired, subscriber.duplicates, flush=True)
+"""
+
+
+@contextmanager
+def process(*arguments: str):
+    child = subprocess.Popen([sys.executable, *arguments], stdout=subprocess.PIPE, text=True)
+    try:
+        yield child
+    finally:
+        child.kill()
+        child.wait()
+        child.stdout.close()
+
+
+@contextmanager
+def publisher_process(folder: Path, address: str, epoch: int, rate_hz: float = 200):
+    arguments = [stream_publisher.__file__, str(folder), address, str(epoch), str(rate_hz)]
+    with process(*arguments) as child:
+        assert child.stdout.readline() == "ready\n"
+        yield child
+
+
+def p99_us(publisher: Publisher, messages) -> float:
+    taken = []
+    for message in messages:
+        begun_ns = time.perf_counter_ns()
+        publisher.publish(message)
+        taken.append((time.perf_counter_ns() - begun_ns) / 1e3)
+    return sorted(taken)[int(len(taken) * 0.99)]
+
+
+def test_a_stopped_subscriber_holds_nobody_up_and_has_everything_when_it_goes_on(tmp_path, record_property):
+    address = f"ipc://{tmp_path}/socket"
+    with (
+        ReplayServer(None, address) as server,
+        Journal(tmp_path / "journal.sqlite", 1, server=server) as journal,
+        Publisher(address, epoch=1, sink=journal.record, replay=server.announced) as publisher,
+        process("-c", SUBSCRIBER, address) as child,
+    ):
+        first = 0
+        while not readable(child.stdout, 0.02) and first < 1000:
+            publisher.publish(numbered("camera1", first))
+            first += 1
+        assert child.stdout.readline() == "first\n"
+        child.send_signal(signal.SIGSTOP)
+        before = psutil.Process().memory_info().rss
+        slowest_us = p99_us(publisher, (numbered("camera1", index, 4000) for index in range(first, first + 6000)))
+        grown_mib = (psutil.Process().memory_info().rss - before) / 2**20
+        child.send_signal(signal.SIGCONT)
+        last = numbered("camera1", first + 6000)
+        publisher.publish(msgspec.structs.replace(last, label="last"))
+        begun_s = time.monotonic()
+        while not readable(child.stdout, 0.2) and time.monotonic() - begun_s < 30:
+            publisher.publish(Status(camera="camera1", epoch=0, seq=0, state="running"))
+        count, missed, repaired, duplicates = map(int, child.stdout.readline().split())
+        record_property("p99_us", slowest_us)
+        record_property("grown_mib", grown_mib)
+        record_property("whole_after_s", time.monotonic() - begun_s)
+    assert (count, missed, duplicates) == (first + 6001, 0, 0)
+    assert repaired > 1000, "it did lose something"
+    assert grown_mib < 100
+
+
+def readable(stream, wait_s: float) -> bool:
+    return bool(select.select([stream], [], [], wait_s)[0])
+
+
+def test_a_killed_publisher_is_followed_by_the_next_without_a_copy_and_every_loss_told(tmp_path):
+    address = f"ipc://{tmp_path}/socket"
+    gaps: list[Gap] = []
+    seen: dict[str, list[tuple[int, int]]] = {"camera1": [], "camera2": []}
+    with Subscriber(address, on_gap=gaps.append) as subscriber:
+        for epoch in (1, 2, 3):
+            with publisher_process(tmp_path, address, epoch) as child:
+                begun_s = time.monotonic()
+                back_s = None
+                until_s = begun_s + 20
+                count = 0
+                while count < 60 and time.monotonic() < until_s:
+                    message = subscriber.receive(1.0)
+                    if message is None:
+                        continue
+                    seen[message.camera].append((message.epoch, message.seq))
+                    if message.epoch == epoch:
+                        count += 1
+                        back_s = back_s or time.monotonic() - begun_s
+                assert back_s is not None
+                assert back_s <= 2.0 or epoch == 1
+                os.kill(child.pid, signal.SIGKILL)
+    for places in seen.values():
+        assert places == sorted(set(places)), "in order, nothing twice"
+        assert {epoch for epoch, _ in places} == {1, 2, 3}
+    told = [(gap.camera, gap.epoch) for gap in gaps if gap.open_end]
+    assert sorted(told) == [(camera, epoch) for camera in ("camera1", "camera2") for epoch in (1, 2)]
+    for camera, places in seen.items():
+        for (epoch, seq), (next_epoch, next_seq) in pairwise(places):
+            missing = set(range(seq + 1, next_seq)) if epoch == next_epoch else set(range(1, next_seq))
+            reported = {
+                n
+                for g in gaps
+                if (g.camera, g.epoch) == (camera, next_epoch)
+                for n in range(g.first_seq, g.last_seq + 1)
+            }
+            assert missing <= reported
