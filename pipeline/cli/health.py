@@ -29,8 +29,7 @@ def health(
 
     from engines.errors import StreamError
     from pipeline.config.load import load_config
-    from pipeline.operations.endpoint import reachable_at
-    from pipeline.operations.monitor import DEFAULT_BIND
+    from pipeline.operations.endpoint import DEFAULT_BIND, reachable_at
 
     bind = address or load_config(config).metrics.bind or DEFAULT_BIND
     if bind == "off":

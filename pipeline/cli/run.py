@@ -29,6 +29,9 @@ def run(
         typer.Option(help="auto, tensorrt, openvino, onnxruntime or torch; else what the configuration says."),
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print clips and events as JSON, one a line.")] = False,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", "-q", help="Print nothing but the log: for services, whose subscribers listen.")
+    ] = False,
     insecure: Annotated[
         bool, typer.Option("--insecure", help="Allow an address that other machines can reach.")
     ] = False,
@@ -49,18 +52,18 @@ def run(
 
     log_to_stderr(as_json=log_format is LogFormat.JSON)
     settings = load_config(config)
-    _log_as(settings, log_format, narrate=json)
+    _log_as(settings, log_format, narrate=json or quiet)
     chosen = select_cameras(settings, cameras or [])
     file = find_config(config)
 
     def load() -> tuple[Config, dict[str, Camera]]:
         anew = load_config(file)
         chosen_anew = select_cameras(anew, cameras or [])
-        _log_as(anew, log_format, narrate=json)  # it may hold new passwords
+        _log_as(anew, log_format, narrate=json or quiet)  # it may hold new passwords
         return anew, chosen_anew
 
     options = app.RunOptions(duration, backend, insecure, load, file if settings.reload_on_change else None)
-    with open_screen(json=json) as screen:
+    with open_screen(json=json, quiet=quiet) as screen:
         outcomes = app.run(settings, chosen, options, screen.show, lambda started: _announce(screen, started))
     failures = [f"{o.name}: {o.detail}" for o in outcomes if o.state.value == "failed"]
     failures += [f"{o.name}: gave no frame ({o.detail or o.state.value})" for o in outcomes if _mute(o)]

@@ -39,8 +39,10 @@ class Screen(Protocol):
     ) -> None: ...
 
 
-def open_screen(*, json: bool, status_as_json: bool = False) -> Screen:
-    """JSON lines where asked for, a live table on a terminal, else plain lines."""
+def open_screen(*, json: bool, status_as_json: bool = False, quiet: bool = False) -> Screen:
+    """Nothing or JSON lines where asked for, a live table on a terminal, else plain lines."""
+    if quiet:
+        return SilentScreen()
     if json:
         return JsonScreen(status=status_as_json)
     console = Console()
@@ -82,6 +84,24 @@ class JsonScreen(_LineScreen):
         """Print the message."""
         if self._status or not isinstance(message, Status):
             self._writer.write(encode(message, "json").decode())
+
+
+class SilentScreen:
+    """Shows nothing."""
+
+    def say(self, text: str) -> None:
+        """Nothing."""
+
+    def show(self, message: Message) -> None:
+        """Nothing."""
+
+    def __enter__(self) -> SilentScreen:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Nothing to put away."""
 
 
 class PlainScreen(_LineScreen):

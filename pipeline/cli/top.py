@@ -54,7 +54,8 @@ def top(
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     target = address or (address_in(keys) if keys else "") or target_of(config, cameras or [])
     overview = Overview()
-    with Subscriber(target, cameras or None, kinds=("clip", "status"), keys=keys) as subscriber:
+    # what is lost on the way is old news here: nothing is asked for again
+    with Subscriber(target, cameras or None, kinds=("clip", "status"), keys=keys, repair=False) as subscriber:
         if once:
             _listen(subscriber, overview, timeout, lambda: _is_complete(overview, cameras or []))
         with open_view(target, json=json, live=not once) as view:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 _log = logging.getLogger(__name__)
+DEFAULT_BIND = "127.0.0.1:9108"
 _PATIENCE_S = 5.0  # for a whole request
 _MOST_AT_ONCE = 8
 _NUDGE_S = 1.0

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from engines.errors import StreamError
-from pipeline.operations.endpoint import Endpoint, Page
+from pipeline.operations.endpoint import DEFAULT_BIND, Endpoint, Page
 from pipeline.operations.metrics import Gauges, Metrics
 from pipeline.operations.narration import Narrator
 from pipeline.operations.notify import ServiceManager
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 _log = logging.getLogger(__name__)
-DEFAULT_BIND = "127.0.0.1:9108"
 _LOOPBACK = ("127.", "localhost:", "[::1]:")
 
 

@@ -13,9 +13,9 @@ import pytest
 from operations_messages import event, full_load, prediction, status
 
 from engines.errors import StreamError
-from pipeline.operations.endpoint import Endpoint, Page, split_address
+from pipeline.operations.endpoint import DEFAULT_BIND, Endpoint, Page, split_address
 from pipeline.operations.metrics import Gauges
-from pipeline.operations.monitor import DEFAULT_BIND, Monitor
+from pipeline.operations.monitor import Monitor
 from pipeline.operations.notify import ServiceManager
 from pipeline.operations.pulse import SILENCE_S, Phase, Pulse
 from pipeline.stream.messages import Counts

@@ -99,7 +99,7 @@ def service(folder: Path) -> Iterator[tuple[object, Manager, int, Path]]:
     config, _ = write_config(folder, CAMERAS, metrics={"bind": f"127.0.0.1:{port}"}, log={"level": "info"})
     manager = Manager(folder / "notify")
     told = {"NOTIFY_SOCKET": str(folder / "notify"), "WATCHDOG_USEC": "30000000"}
-    arguments = ("run", "--config", config, "--json", "--log-format", "json")
+    arguments = ("run", "--config", config, "--quiet", "--log-format", "json")
     with closing(manager), running(*arguments, folder=folder, **told) as process:
         yield process, manager, port, config
 
@@ -135,7 +135,8 @@ def test_the_life_of_a_service(tmp_path):
         assert time.monotonic() - began_s < 5
     assert not psutil.wait_procs(family, timeout=5)[1]
     said = log.rest()
-    assert SECRET not in said + out.rest() + "".join(manager.said)
+    assert SECRET not in said + "".join(manager.said)
+    assert out.rest() == "", "a service prints nothing but its log"
     entries = [json.loads(line) for line in said.splitlines()]
     assert {entry["level"] for entry in entries} >= {"info", "warning"}
     refused = next(entry for entry in entries if entry.get("state") == "backoff")
