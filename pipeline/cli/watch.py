@@ -29,6 +29,9 @@ def watch(
     timeout: Annotated[
         float | None, typer.Option(min=0.1, metavar="SECONDS", help="Stop when no clip came for this long.")
     ] = None,
+    repair: Annotated[
+        bool, typer.Option("--repair/--no-repair", help="Ask again for messages that were lost on the way.")
+    ] = True,
 ) -> None:
     """Show what a running vidpipe publishes. Exits with 1 when no clip came.
 
@@ -45,12 +48,17 @@ def watch(
     target = address or (address_in(keys) if keys else "") or target_of(config, cameras or [])
 
     def report(gap: Gap) -> None:
-        typer.echo(f"vidpipe: {gap.camera}: {gap.count} {gap.kind} message(s) were lost on the way", err=True)
+        if gap.count:
+            typer.echo(f"vidpipe: {gap.camera}: {gap.count} {gap.kind} message(s) were lost: {gap.reason}", err=True)
+        if gap.open_end:
+            typer.echo(f"vidpipe: {gap.camera}: more {gap.kind} messages may have been lost: {gap.reason}", err=True)
 
     clips = 0
     heard_s = time.monotonic()
     with (
-        Subscriber(target, cameras or None, kinds=list(KINDS.values()), on_gap=report, keys=keys) as subscriber,
+        Subscriber(
+            target, cameras or None, kinds=list(KINDS.values()), on_gap=report, keys=keys, repair=repair
+        ) as subscriber,
         open_screen(json=json, status_as_json=True) as screen,
     ):
         screen.say(f"listening at {target}; stop with Ctrl-C")
