@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar, cast
 
@@ -41,10 +42,13 @@ class Active:
 
 
 class Board:
-    """The active faults; a new one takes the place of one of its kind, step and path."""
+    """The active faults; a new one takes the place of one of its kind, step and path.
 
-    def __init__(self, history: History) -> None:
-        self._history = history
+    `act` is called at each change, before the history tells of it.
+    """
+
+    def __init__(self, history: History, act: Callable[[], None]) -> None:
+        self._history, self._act = history, act
         self._active: dict[tuple[object, ...], Active] = {}
         self._jumped: dict[str | None, int] = {}
         self.change = Change()
@@ -57,6 +61,7 @@ class Board:
         lasts = not momentary(fault, asked.for_s)
         if lasts:
             self._replace(_key(asked), active)
+            self._act()
         self._history.note(FaultBegan(time_s=active.since_s, path=asked.path, fault=fault))
         self.change.tell()
         return active if lasts else None
@@ -69,6 +74,7 @@ class Board:
         del self._active[key]
         if isinstance(active.injection.fault, Jump):
             self._jump(active.injection, -1)
+        self._act()
         asked = active.injection
         self._history.note(FaultEnded(time_s=time.monotonic(), path=asked.path, fault=asked.fault))
         self.change.tell()

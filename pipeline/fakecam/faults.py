@@ -81,6 +81,10 @@ class SlowAccept(_Fault, frozen=True):
     delay_s: _Seconds
 
 
+class Off(_Fault, frozen=True):
+    """Is switched off: connections are reset, new ones are refused at the same port, until it is switched on again."""
+
+
 class Codec(_Fault, frozen=True):
     """Describes its video as of another codec."""
 
@@ -161,6 +165,7 @@ Fault = Union[  # noqa: UP007 - msgspec and get_args want it as a value
     Answer,
     Full,
     SlowAccept,
+    Off,
     Codec,
     NoVideo,
     Corrupt,
@@ -179,7 +184,7 @@ FAULTS: dict[str, type[Fault]] = {kind.__name__.lower(): kind for kind in get_ar
 OF_CAMERA = (Freeze, Resize, Jump)
 """Act on all who watch, so no `reach` can be chosen."""
 
-OF_SERVER = (SlowAccept,)
+OF_SERVER = (SlowAccept, Off)
 """Act before a client has named a camera, so no path can be chosen."""
 
 

@@ -27,8 +27,9 @@ class Line:
     async def send(self, data: bytes) -> None:
         """Write a message; waits while the client is behind, up to a limit. Raises OSError where it is gone."""
         async with self._turn:
-            self.writer.write(data[await self._dripped(data) :])
+            rest = data[await self._dripped(data) :]
             self._check()
+            self.writer.write(rest)
             if self.writer.transport.get_write_buffer_size() > _BACKLOG_BYTES:
                 await self._drain()
 

@@ -97,7 +97,8 @@ class Pump:
         self._source, self._sink = ends
         self._direction, self._conditions, self._count = direction, conditions, count
         self._loop = asyncio.get_running_loop()
-        self._waiting: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue(_CHUNKS_AHEAD)
+        self._waiting: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue()
+        self._taken = asyncio.Event()
         self._passed = Passed()
         self._dice: tuple[object, random.Random] = (None, random.Random())  # noqa: S311 - damage, no secret
         self._delays: tuple[object, random.Random] = (None, random.Random())  # noqa: S311 - delays, no secret
@@ -108,14 +109,16 @@ class Pump:
         data = b"-"
         while data:
             await self._open_road()
+            await self._room()
             data = await self._loop.sock_recv(self._source, _CHUNK_BYTES)
             self._due_s = max(self._due_s, time.monotonic() + self._delay_s())
-            await self._waiting.put((self._due_s, data))
+            self._waiting.put_nowait((self._due_s, data))
 
     async def write(self) -> None:
         """Hand it to the sink, as the faults want it. Raises OSError and CutOffError."""
         while True:
             due_s, data = await self._waiting.get()
+            self._taken.set()
             if (left_s := due_s - time.monotonic()) > 0:
                 await asyncio.sleep(left_s)
             await self._open_road()
@@ -123,6 +126,12 @@ class Pump:
                 self._sink.shutdown(socket.SHUT_WR)
                 return
             await self._pass(self._garbled(data))
+
+    async def _room(self) -> None:
+        """Hold no more than a delay needs, so that a sender feels a slow link."""
+        while self._waiting.qsize() >= (_CHUNKS_AHEAD if self._conditions.get(Latency, self._direction) else 1):
+            self._taken.clear()
+            await self._taken.wait()
 
     async def _open_road(self) -> None:
         while self._conditions.get(Blackhole, self._direction):

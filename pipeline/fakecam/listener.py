@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import socket
 import ssl
 import threading
@@ -14,14 +13,14 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TypeVar
 
-from engines.errors import SourceError
 from pipeline.fakecam.board import Board, Injection, View
 from pipeline.fakecam.camera import Camera, StartMode
 from pipeline.fakecam.connection import Connection
-from pipeline.fakecam.faults import Close, Fault, Reset, SlowAccept
+from pipeline.fakecam.faults import Close, Fault, Off, Reset, SlowAccept
 from pipeline.fakecam.history import Closed, History, Opened
 from pipeline.fakecam.line import Line
 from pipeline.fakecam.media import Media
+from pipeline.fakecam.port import bound, listening
 from pipeline.rtsp.auth import Guard
 
 T = TypeVar("T")
@@ -44,7 +43,7 @@ class Listener:
         history: History,
         began_at: float,
     ) -> None:
-        self._board = Board(history)
+        self._board = Board(history, self._listen)
         self._executor = ThreadPoolExecutor(_ENCODING_THREADS, thread_name_prefix="fakecam-encode")
         # live cameras run out of step, as real ones do: in step, all their pictures would come in one burst
         self._cameras = {
@@ -64,7 +63,7 @@ class Listener:
 
     def start(self, host: str, port: int, tls: ssl.SSLContext | None) -> int:
         """Listen and serve; gives the port. Raises SourceError where the address cannot be had."""
-        self._socket = _listening(host, port)
+        self._socket, self._off = listening(host, port), False
         self._tls = tls
         self._loop = asyncio.new_event_loop()
         self._ended = asyncio.Event()
@@ -104,11 +103,28 @@ class Listener:
         return self._board.clear(path, kind)
 
     def _begin(self, asked: Injection) -> None:
-        active = self._board.begin(asked)
-        if isinstance(asked.fault, Reset | Close) and not asked.fault.at and asked.reach != "new":
-            self.disconnect(asked.path, reset=isinstance(asked.fault, Reset))
+        active, fault = self._board.begin(asked), asked.fault
+        ends_all = isinstance(fault, Off) or (isinstance(fault, Reset | Close) and not fault.at)
+        if ends_all and asked.reach != "new":
+            self.disconnect(asked.path, reset=not isinstance(fault, Close))
         if active is not None and asked.for_s is not None:
             self._loop.call_later(asked.for_s, self._board.end, active)
+
+    def _listen(self) -> None:
+        """Listen, or hold the port without listening while the camera is switched off."""
+        if self._ended.is_set():
+            return
+        off = self._board.find(Off, None, time.monotonic()) is not None
+        if off != self._off:
+            place = self._socket.getsockname()[:2]
+            self._loop.remove_reader(self._socket)
+            before, self._off = self._socket, off
+            if off:  # a socket that listens lets nobody else have its port, one that does not shares it
+                before.close()
+            self._socket = bound(*place) if off else listening(*place)
+            before.close()
+        if not off:
+            self._loop.add_reader(self._socket, self._accept)
 
     def _run(self) -> None:
         try:
@@ -119,8 +135,8 @@ class Listener:
     async def _main(self) -> None:
         self._loop.add_reader(self._socket, self._accept)
         await self._ended.wait()
-        self._board.clear()
         self._loop.remove_reader(self._socket)
+        self._board.clear()
         self._socket.close()
         while tasks := asyncio.all_tasks() - {asyncio.current_task()}:
             for task in tasks:  # again and again, since `wait_for` before Python 3.12 can swallow a cancellation
@@ -136,7 +152,7 @@ class Listener:
             return
         except OSError:  # too many files are open, most likely: leave the others their time
             self._loop.remove_reader(self._socket)
-            self._loop.call_later(_RETRY_S, self._listen_again)
+            self._loop.call_later(_RETRY_S, self._listen)
             return
         sock.settimeout(0)
         task = self._loop.create_task(self._serve(sock))
@@ -147,10 +163,6 @@ class Listener:
     def _done(self, sock: socket.socket, task: asyncio.Task[None]) -> None:
         self._serving.discard(task)
         sock.close()
-
-    def _listen_again(self) -> None:
-        if not self._ended.is_set():
-            self._loop.add_reader(self._socket, self._accept)
 
     async def _serve(self, sock: socket.socket) -> None:
         opened_s = time.monotonic()
@@ -181,15 +193,3 @@ class Listener:
             self._connections.discard(connection)
             transport.abort()
             self._history.note(Closed(time_s=time.monotonic(), connection=number))
-
-
-def _listening(host: str, port: int) -> socket.socket:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    try:
-        sock = socket.create_server((host, port), family=family, backlog=64)
-    except OSError as error:
-        number = error.errno or 0  # below 0 for a failed name look-up
-        reason = (os.strerror(number) if number > 0 else error.strerror or str(error)).lower()
-        raise SourceError(f"a camera cannot be served at {host}:{port}: {reason}; choose another port") from error
-    sock.settimeout(0)
-    return sock

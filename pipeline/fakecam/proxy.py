@@ -16,11 +16,13 @@ import msgspec
 
 from engines.errors import ConfigError, SourceError
 from pipeline.fakecam.link import Conditions, Link
+from pipeline.fakecam.port import bound, listening
 from pipeline.fakecam.proxy_faults import Cut, Direction, LinkFault, Refuse
 
 T = TypeVar("T")
 
 _CONNECT_S = 10.0
+_RETRY_S = 0.2
 
 
 @dataclass(frozen=True)
@@ -76,7 +78,7 @@ class FaultProxy:
         """Listen. Raises SourceError where the address cannot be had; does nothing where it is running."""
         if self._thread is not None:
             return
-        self._holder = _bound(self._host, self._port)
+        self._holder = bound(self._host, self._port)
         self._port = self._holder.getsockname()[1]
         self._loop = asyncio.new_event_loop()
         self._conditions, self._ended = Conditions(), asyncio.Event()
@@ -175,13 +177,16 @@ class FaultProxy:
         """Listen, or not while connections are to be refused."""
         refused = any(self._conditions.get(Refuse, way) for way in ("up", "down", "both"))
         if refused and self._listening is not None:
+            self._close()
+        elif not refused and self._listening is None:
+            self._listening = listening(self._host, self._port)
+            self._loop.add_reader(self._listening, self._accept)
+
+    def _close(self) -> None:
+        if self._listening is not None:
             self._loop.remove_reader(self._listening)
             self._listening.close()
             self._listening = None
-        elif not refused and self._listening is None:
-            self._listening = _bound(self._host, self._port)
-            self._listening.listen(128)
-            self._loop.add_reader(self._listening, self._accept)
 
     def _run(self) -> None:
         try:
@@ -191,9 +196,7 @@ class FaultProxy:
 
     async def _main(self) -> None:
         await self._ended.wait()
-        if self._listening is not None:
-            self._loop.remove_reader(self._listening)
-            self._listening.close()
+        self._close()
         while tasks := asyncio.all_tasks() - {asyncio.current_task()}:
             for task in tasks:
                 task.cancel()
@@ -203,7 +206,11 @@ class FaultProxy:
         assert self._listening is not None
         try:
             client, _ = self._listening.accept()
-        except OSError:  # the client has left again, or too many files are open
+        except BlockingIOError:  # the client has left again
+            return
+        except OSError:  # too many files are open, most likely: leave the others their time
+            self._close()
+            self._loop.call_later(_RETRY_S, self._listen)
             return
         client.settimeout(0)
         task = self._loop.create_task(self._serve(client))
@@ -239,16 +246,3 @@ class FaultProxy:
         finally:
             del self._links[link]
             self._note("open", -1)
-
-
-def _bound(host: str, port: int) -> socket.socket:
-    """A socket that holds a port; several may, as long as one listens at most."""
-    sock = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        sock.bind((host, port))
-    except OSError as error:
-        sock.close()
-        raise SourceError(f"a proxy cannot listen at {host}:{port}: {error.strerror}; choose another port") from error
-    sock.settimeout(0)
-    return sock

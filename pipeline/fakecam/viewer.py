@@ -74,6 +74,8 @@ class Viewer:
             else:
                 await self._send(unit)
         await asyncio.sleep(_GOODBYE_PAUSE_S)
+        while self._view.find(Silent):
+            await self._view.changed()
         await self._transport.send_control(goodbye(ssrc=self._packetizer.ssrc, name=_NAME))
 
     def _stalled(self) -> bool:

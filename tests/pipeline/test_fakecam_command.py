@@ -166,7 +166,7 @@ def test_ends_by_itself_after_its_duration(tmp_path: Path) -> None:
         (("--fault", "stal@10"), "'stal@10' names no fault; write"),
         (("--proxy", "8554"), "--proxy is '8554'; write"),
         (("--tls-cert", "no.pem", "--tls-key", "no.pem"), "cannot be used (No such file or directory)"),
-        (("--host", "203.0.113.7"), "cannot be served at 203.0.113.7:8554"),
+        (("--host", "203.0.113.7"), "cannot listen at 203.0.113.7:8554"),
     ],
 )
 def test_mistakes_are_told_in_a_sentence(arguments: tuple[str, ...], words: str) -> None:

@@ -29,6 +29,7 @@ from pipeline.fakecam.faults import (
     Jump,
     NoPackets,
     NoVideo,
+    Off,
     Reset,
     Resize,
     Silent,
@@ -353,6 +354,26 @@ def test_slow_greeting(camera: FakeCamera) -> None:
     with RtspClient(camera.url) as client:
         assert client.ask("OPTIONS").status == 200
     assert time.monotonic() - began >= 0.2
+
+
+def test_camera_is_switched_off_and_on_at_its_port(camera: FakeCamera) -> None:
+    with RtspClient(camera.url) as client:
+        client.play()
+        client.pictures(1)
+        camera.inject(Off(), for_s=0.1)
+        assert ended_by(client) == "reset"
+    with pytest.raises(ConnectionRefusedError):
+        RtspClient(camera.url)
+    assert camera.wait_event(lambda event: isinstance(event, FaultEnded))
+    with RtspClient(camera.url) as client:
+        client.play()
+        assert client.pictures(1)
+        camera.inject(Off())
+    with pytest.raises(ConnectionRefusedError):
+        RtspClient(camera.url)
+    camera.stop()
+    with camera, RtspClient(camera.url) as client:
+        assert client.ask("OPTIONS").status == 200
 
 
 def test_faults_keep_to_their_camera() -> None:
