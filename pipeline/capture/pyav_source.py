@@ -16,6 +16,7 @@ from engines.errors import (
 from pipeline.capture.decoder_log import NO_NEWS, DecoderNews
 from pipeline.capture.frame_times import FrameTimes
 from pipeline.capture.limits import MAX_PIXELS, check_size, ffmpeg_address, ffmpeg_options
+from pipeline.capture.packet_loss import PacketLoss
 from pipeline.capture.refusal import refusal
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from pipeline.capture.protocol import Order
     from pipeline.capture.ring import Picture
 
+_MOST_FAILURES = 1000  # in a row; each is a part of the container that could not be read
 _LONGEST_S = 0.5  # in one `grab` of a live source that sends nothing but damage
 
 
@@ -39,6 +41,7 @@ class PyAvSource:
 
         cv2.setNumThreads(1)
         self._order = order
+        self._loss = PacketLoss(self._av.logging) if order.kind == "rtsp" and order.transport == "udp" else None
         self._container = self._open()
         try:
             stream = self._video()
@@ -48,7 +51,8 @@ class PyAvSource:
         self.width, self.height = stream.width, stream.height
         self.fps = float(stream.average_rate or stream.guessed_rate or 0)
         self.frame_count = _frame_count(stream, self._container, self.fps)
-        self._decoder, self._packets = stream.codec_context, self._container.demux(stream)
+        self._stream, self._decoder = stream, stream.codec_context
+        self._packets = self._container.demux(stream)
         self._start, self._tick_ms = stream.start_time or 0, 1000.0 * stream.time_base
         self._times = FrameTimes(self.fps, fill=order.kind == "rtsp")
         self._reformatter = reformatter()
@@ -70,6 +74,8 @@ class PyAvSource:
             self._frames = iter(self._decode(packet))
             if self._live and time.monotonic() > until_s:
                 return False
+        if self._loss is not None:
+            self._errors += self._loss.take()
         self._heed(frame)
         self._frame = frame
         return True
@@ -100,6 +106,8 @@ class PyAvSource:
     def release(self) -> None:
         """Close the stream; an RTSP camera is told."""
         self._container.close()
+        if self._loss is not None:
+            self._loss.close()
 
     def _open(self) -> Any:
         order, error = self._order, self._av.error
@@ -120,6 +128,8 @@ class PyAvSource:
         if not streams:
             raise UnsupportedSourceError("it has no video")
         stream = streams[0]
+        if stream.codec_context is None:
+            raise SourceError("its video is in a format that cannot be decoded")
         check_size(stream.width, stream.height)
         stream.codec_context.thread_count = 1
         stream.codec_context.options = {"max_pixels": str(MAX_PIXELS)}
@@ -128,18 +138,21 @@ class PyAvSource:
     def _next_packet(self) -> Any:
         """None at the end of a file; a live stream's end is an error."""
         error = self._av.error
-        try:
-            packet = next(self._packets, None)
-        except error.ExitError:
-            raise SilentSourceError(f"no frame for {self._order.read_timeout_ms / 1e3:.1f} s") from None
-        except error.InvalidDataError:
-            self._errors += 1
-            return None
-        except (error.FFmpegError, OSError) as failure:
-            raise SourceError(f"the stream broke off: {_reason(failure)}") from None
-        if packet is None and self._live:
-            raise SourceError("the stream ended")
-        return packet
+        for _ in range(_MOST_FAILURES):
+            try:
+                packet = next(self._packets, None)
+            except error.ExitError:
+                raise SilentSourceError(f"no frame for {self._order.read_timeout_ms / 1e3:.1f} s") from None
+            except error.InvalidDataError:
+                self._errors += 1
+                self._packets = self._container.demux(self._stream)  # a generator ends with its first exception
+            except (error.FFmpegError, OSError) as failure:
+                raise SourceError(f"the stream broke off: {_reason(failure)}") from None
+            else:
+                if packet is None and self._live:
+                    raise SourceError("the stream ended")
+                return packet
+        raise SourceError("the container is damaged")
 
     def _decode(self, packet: Any) -> list[Any]:
         self._errors += packet.is_corrupt
@@ -162,6 +175,7 @@ class PyAvSource:
 def _import_av() -> tuple[Any, Any]:
     try:
         import av  # noqa: PLC0415 - optional
+        import av.logging  # noqa: PLC0415
         from av.video.reformatter import VideoReformatter  # noqa: PLC0415
     except ImportError:
         raise MissingExtraError("capture: pyav", "av", "pyav") from None

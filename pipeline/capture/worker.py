@@ -269,9 +269,9 @@ class Capture:
         stalled = isinstance(error, SilentSourceError)
         if isinstance(error, AuthenticationError | UnsupportedSourceError):
             return Ended(reason_of(error), str(error))
-        if not self._grabbed and not stalled:
-            return self._explain(str(error), EndReason.NO_PICTURE)
-        return Ended(EndReason.STALL if stalled else EndReason.EOF, str(error))
+        if self._grabbed:
+            return Ended(EndReason.STALL if stalled else EndReason.EOF, str(error))
+        return Ended(EndReason.NO_PICTURE, str(error)) if stalled else self._explain(str(error), EndReason.NO_PICTURE)
 
     def _explain(self, detail: str, otherwise: EndReason = EndReason.ERROR) -> Ended:
         """Ask the source itself why it gave nothing; OpenCV only says no."""
