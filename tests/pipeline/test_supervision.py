@@ -15,7 +15,7 @@ from videos import pictures, write_video
 from pipeline.capture.backoff import Backoff
 from pipeline.capture.fleet import Fleet
 from pipeline.capture.ring import FrameFlag, FrameHeader
-from pipeline.capture.supervisor import CameraState
+from pipeline.capture.supervisor import CameraState, CameraSupervisor
 from pipeline.fakecam import Encoding, FakeCamera
 from pipeline.fakecam.pictures import PictureMedia
 from pipeline.rtsp.auth import Credentials, Guard
@@ -86,6 +86,8 @@ def test_a_refused_password_is_told_apart_and_tried_again_slowly(scheme):
                 fleet, lambda logs: bool(logs["right"].numbers) and fleet.cameras["wrong"].state.value == "auth_failed"
             )
             detail = fleet.cameras["wrong"].detail
+            assert camera.counters.wrong_credentials == 1, "a second try could lock the account"
+            assert fleet.cameras["wrong"].reconnects == {"auth_failed": 1}
     assert "password" in detail
     assert "wr0ng-one" not in detail
     wait_s = int(detail.rsplit("trying again in ", 1)[1].split()[0])
@@ -126,6 +128,34 @@ def test_back_off_doubles_to_half_a_minute_and_is_forgotten_after_a_healthy_whil
 
 def connected(header: FrameHeader) -> bool:
     return FrameFlag.CONNECTED in header.flags
+
+
+def test_what_lay_in_the_ring_while_nobody_read_is_left_out():
+    camera = CameraSupervisor(plan("a", "scene://", stall_s=2.0), wake_fd=-1)
+    camera.halt()
+    now_ns = 100_000_000_000
+    for age_s in (9.0, 2.1, 1.9):
+        at_ns = now_ns - round(age_s * 1e9)
+        camera.ring.commit(FrameHeader(0, at_ns, 0, at_ns, at_ns, 0, FrameFlag(0)))
+    camera.tick(now_ns / 1e9)
+    header = camera.ring.peek()
+    assert header is not None
+    assert (camera.ring.backlog, header.dropped, camera.ring.counts().overrun) == (1, 2, 2)
+    camera.ring.close()
+
+
+def test_nothing_but_the_label_of_a_frame_goes_by_the_wall_clock(monkeypatch):
+    def stepped() -> float:
+        raise AssertionError("the wall clock may step at any moment")
+
+    with Fleet([plan("a", "scene://?fps=30&width=160&height=120")]) as fleet:
+        with monkeypatch.context() as patched:
+            patched.setattr(time, "time", stepped)
+            patched.setattr(time, "time_ns", stepped)
+            started_s = time.monotonic()
+            while fleet.cameras["a"].ring.counts().written < 5 and time.monotonic() - started_s < 30:
+                fleet.wait(0.1)
+        assert fleet.cameras["a"].state is CameraState.RUNNING
 
 
 def test_a_camera_that_comes_back_with_another_picture_size_says_so():
