@@ -12,7 +12,7 @@ from dataclasses import dataclass
 LOG_LEVEL = "40"
 
 _SIZE = re.compile(rb"Reinit context to (\d+)x(\d+)")
-_ERROR = re.compile(rb"\[OPENCV:FFMPEG:(?:0?8|16)\]")
+_ERROR = re.compile(rb"\[OPENCV:FFMPEG:(?:0?8|16)\]|\] RTP: missed \d")
 _REFUSED = re.compile(rb"(?:failed:|HTTP error) 40[13]\b")
 _READ_AT_ONCE = 65536
 _IONBF = 2

@@ -13,7 +13,7 @@ _START = b"\0\0\0\1"
 
 
 def write_damaged(path: Path, units: int, seed: int) -> Path:
-    """A raw stream: 30 good pictures, then so many access units, nine of ten damaged and each tenth a whole IDR picture.
+    """A raw stream: 30 good pictures, then so many units, nine of ten damaged and each tenth a whole IDR picture.
 
     Without the good ones FFmpeg may take the file for something else.
     """
