@@ -21,10 +21,9 @@ class CheckpointFiles:
     def write(self, camera: str, data: bytes) -> None:
         """Replace the older of the camera's two files. Not on the disk before `sync`, but safe from a kill."""
         turn = self._turns.get(camera, 0)
-        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         new = self.folder / f"{camera}.new"
         try:
-            _fill(new, data)
+            self._fill(new, data)
             os.replace(new, self._path(camera, turn))  # noqa: PTH105 - one name for all that touches the disk
         except OSError:
             with suppress(OSError):
@@ -43,6 +42,13 @@ class CheckpointFiles:
     def paths(self, camera: str) -> list[Path]:
         """The camera's files, in no order; they need not exist."""
         return [self._path(camera, turn) for turn in range(_SLOTS)]
+
+    def _fill(self, new: Path, data: bytes) -> None:
+        try:
+            _fill(new, data)
+        except FileNotFoundError:
+            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            _fill(new, data)
 
     def _path(self, camera: str, turn: int) -> Path:
         return self.folder / f"{camera}.{turn}.state"

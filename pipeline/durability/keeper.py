@@ -92,13 +92,13 @@ class StateKeeper:
         """Hand over what has changed of these cameras since the last time; only between two steps."""
         self._started = True
         clocks = read_clocks()
+        before, self._saved = self._saved, {}
         changed: dict[ModelRunner, list[tuple[Seat, MemoryRecord]]] = {}
         for seat in seats:
             if not seat.memory.session or seat.camera.waits:
                 continue
-            record = seat.memory.remember()
-            if record != self._saved.get(seat.memory.camera):
-                self._saved[seat.memory.camera] = record
+            record = self._saved[seat.memory.camera] = seat.memory.remember()
+            if record != before.get(seat.memory.camera):
                 changed.setdefault(seat.runner, []).append((seat, record))
         self._checkpointer.save(
             Checkpoint(

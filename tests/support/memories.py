@@ -40,12 +40,12 @@ def new_memory(camera: str = "camera0", **policy) -> CameraMemory:
     return CameraMemory(camera, MANIFEST, ModelInfo("m", "1", SHA, "openvino", "f32"), 5.0, Continuity(**policy))
 
 
-def feed(memory: CameraMemory, index: int, scores=FALL, flags: FrameFlag = FrameFlag(0)) -> list:
+def feed(memory: CameraMemory, index: int, scores=FALL, flags: FrameFlag = FrameFlag(0), *, finite=True) -> list:
     """Frame `index` of 5 a second, taken so long after frame 0, which came at 300 s of CLOCK_MONOTONIC."""
     at_ns = index * SECOND_NS // 5
     header = FrameHeader(index, at_ns, 0, 300 * SECOND_NS + at_ns, 0, int(index % 4 == 1), flags)
     step, ended = memory.advance(header)
-    return ended + list(memory.observe(header, step, scores, finite=True))
+    return ended + list(memory.observe(header, step, scores, finite=finite))
 
 
 def fed_memory(frames: int = 33, camera: str = "camera0", **policy) -> CameraMemory:
