@@ -6,15 +6,19 @@ import signal
 import subprocess
 import sys
 import time
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from itertools import pairwise
 from pathlib import Path
+from random import Random
 
 import msgspec
 import psutil
+import pytest
 import stream_publisher
 from stream_publisher import numbered
 
+from pipeline.fakecam.proxy import FaultProxy
+from pipeline.fakecam.proxy_faults import Bandwidth, Blackhole, Cut, Latency, Refuse, Slice
 from pipeline.stream.continuity import Gap
 from pipeline.stream.journal import Journal
 from pipeline.stream.messages import Status
@@ -139,3 +143,67 @@ def test_a_killed_publisher_is_followed_by_the_next_without_a_copy_and_every_los
                 for n in range(g.first_seq, g.last_seq + 1)
             }
             assert missing <= reported
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [1, 2])
+def test_a_network_that_fails_for_twenty_seconds_costs_no_message(tmp_path, seed, capsys):
+    random = Random(seed)
+    address = "tcp://127.0.0.1:*"
+    with ExitStack() as stack:
+        server = stack.enter_context(ReplayServer(None, address))
+        journal = stack.enter_context(Journal(tmp_path / "journal.sqlite", 1, server=server))
+        publisher = stack.enter_context(Publisher(address, epoch=1, sink=journal.record, replay=server.announced))
+        live, replay = (
+            stack.enter_context(FaultProxy("127.0.0.1", int(where.rpartition(":")[2])))
+            for where in (publisher.address, server.address)
+        )
+        subscriber = stack.enter_context(
+            Subscriber(
+                f"tcp://127.0.0.1:{live.port}",
+                replay=f"tcp://127.0.0.1:{replay.port}",
+                repair_timeout_s=30,
+                max_age_s=60,
+            )
+        )
+        while subscriber.receive(0.05) is None:
+            publisher.publish(numbered("camera1", 0))
+        begun_s = time.monotonic()
+        heartbeat_s = fault_s = begun_s
+        got, sent, faults = [], 0, 0
+        while time.monotonic() < begun_s + 20:
+            sent = publisher.publish(numbered("camera1", sent, 2000)).seq
+            if time.monotonic() >= heartbeat_s:
+                publisher.publish(Status(camera="camera1", epoch=0, seq=0, state="running"))
+                heartbeat_s += 1.0
+            if time.monotonic() >= fault_s:
+                fault = random.choice(
+                    [
+                        Latency(0.2, 0.2),
+                        Blackhole(),
+                        Cut(),
+                        Cut(20_000, "close"),
+                        Refuse(),
+                        Slice(50, 0.001),
+                        Bandwidth(20_000),
+                    ]
+                )
+                way = random.choice(["both", "up", "down"])
+                random.choice([live, live, replay]).inject(fault, way, for_s=random.uniform(0.1, 4.0))
+                faults += 1
+                fault_s += random.uniform(0.2, 1.0)
+            if (message := subscriber.receive(0.003)) is not None:
+                got.append(message.seq)
+        live.clear()
+        replay.clear()
+        until_s = time.monotonic() + 30
+        while (not got or got[-1] < sent) and time.monotonic() < until_s:
+            publisher.publish(Status(camera="camera1", epoch=0, seq=0, state="running"))
+            if (message := subscriber.receive(0.1)) is not None:
+                got.append(message.seq)
+        with capsys.disabled():
+            told = f"{faults} faults, {sent} messages, {subscriber.repaired} repaired, {subscriber.duplicates} twice"
+            print(f"\n{told}, {subscriber.missed} missed")  # noqa: T201 - what this test is asked for
+    assert got == list(range(got[0], sent + 1))
+    assert subscriber.missed == 0
+    assert subscriber.repaired > 0
