@@ -70,10 +70,13 @@ class Continuity(_Section):
     resolution_change: Action = Field("reset", description="The picture size changed.")
     frozen: Action = Field("keep", description="The picture has stood still for frozen_after_s.")
     scene_cut: Action = Field("keep", description="The picture changed all at once.")
-    model_change: Action = Field("reset", description="Another model took over, at a reload.")
+    model_change: Literal["reset"] = Field("reset", description="Another model took over, at a reload.")
     operator: Action = Field("reset", description="Somebody asked for it: vidpipe reset CAMERA.")
     frozen_after_s: float = Field(
-        8.0, ge=1, le=3600, description="A picture that has not changed for so long is frozen."
+        8.0,
+        ge=1,
+        le=3600,
+        description="A picture that has not changed for so long is frozen; at least twice the key-frame interval.",
     )
 
     def action(self, cause: str) -> Action:
@@ -190,6 +193,13 @@ class Metrics(_Section):
         pattern=r"^(\[[0-9A-Fa-f:]+\]|[^:\s/]+):\d{1,5}$|^off$",
         description="host:port; by default 127.0.0.1:9108, where it is free. off: none.",
     )
+
+    @field_validator("bind")
+    @classmethod
+    def _port_exists(cls, bind: str | None) -> str | None:
+        if bind not in (None, "off") and int(bind.rpartition(":")[2]) > 65535:
+            raise ValueError(f"is '{bind}'; it must end with a port up to 65535, such as 127.0.0.1:9108")
+        return bind
 
 
 class Log(_Section):

@@ -6,6 +6,7 @@ import logging
 import socket
 import sys
 import threading
+import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from http import HTTPStatus
@@ -23,6 +24,7 @@ DEFAULT_BIND = "127.0.0.1:9108"
 _PATIENCE_S = 5.0  # for a whole request
 _MOST_AT_ONCE = 8
 _NUDGE_S = 1.0
+_BREATH_S = 0.2
 PLAIN = "text/plain; charset=utf-8"
 
 
@@ -110,12 +112,24 @@ class _Server(ThreadingMixIn, TCPServer):
         self._free = threading.BoundedSemaphore(_MOST_AT_ONCE)
         super().__init__((host, port), _Handler)
 
+    def get_request(self) -> tuple[Any, Any]:
+        """Take a connection; where that fails, as without free descriptors, the next try waits a little."""
+        try:
+            return super().get_request()
+        except OSError:
+            time.sleep(_BREATH_S)
+            raise
+
     def process_request(self, request: Any, client_address: Any) -> None:
         """A thread for the request, or a closed door where too many are open."""
-        if self._free.acquire(blocking=False):
-            super().process_request(request, client_address)
-        else:
+        if not self._free.acquire(blocking=False):
             self.shutdown_request(request)
+            return
+        try:
+            super().process_request(request, client_address)
+        except RuntimeError:
+            self._free.release()  # no thread could be started
+            raise
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
         """Serve it, within a time that the client cannot stretch."""

@@ -13,9 +13,11 @@ import pytest
 import yaml
 from operations_messages import full_load
 from prometheus_client.parser import text_string_to_metric_families
+from pydantic import ValidationError
 from typer.main import get_command
 
 from pipeline.cli.main import app
+from pipeline.config.schema import Config
 from pipeline.operations.metrics import Gauges, Metrics
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
@@ -79,6 +81,12 @@ def test_systemd_has_nothing_to_say_against_the_unit(tmp_path):
     unit.write_text((DEPLOY / "vidpipe.service").read_text().replace("/opt/vidpipe/bin/vidpipe", "/bin/true"))
     done = subprocess.run([tool, "verify", str(unit)], capture_output=True, text=True, timeout=60, check=False)
     assert (done.returncode, done.stdout + done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("bind", ["127.0.0.1:70000", "9108", "http://127.0.0.1:9108", "a b:1"])
+def test_an_address_that_is_none_is_found_by_the_check(bind):
+    with pytest.raises(ValidationError, match="bind"):
+        Config.model_validate({"cameras": {"a": {"source": 0}}, "metrics": {"bind": bind}})
 
 
 def _check_command(words: list[str]) -> None:

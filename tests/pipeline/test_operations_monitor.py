@@ -7,9 +7,13 @@ import logging
 import socket
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
+from socketserver import ThreadingMixIn
+from unittest.mock import Mock
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from operations_messages import event, full_load, prediction, status
 
 from engines.errors import StreamError
@@ -31,6 +35,12 @@ class Clock:
 
     def __call__(self) -> float:
         return self.now_s
+
+
+@pytest.fixture
+def served() -> Iterator[Monitor]:
+    with Monitor(ANY) as monitor:
+        yield monitor
 
 
 def ask(address: str | None, path: str, method: str = "GET") -> tuple[int, str]:
@@ -163,6 +173,50 @@ def test_too_many_at_once_are_turned_away():
         assert crowd[-1].recv(1) == b"", "the ninth is hung up on"
         for each in crowd:
             each.close()
+
+
+@given(st.lists(st.binary(max_size=200), max_size=3))
+@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_garbage_is_answered_or_hung_up_on_and_does_not_fill_the_log(served, caplog, pieces):
+    with socket.create_connection(split_address(served.address), timeout=10) as client:
+        for piece in pieces:
+            with suppress(OSError):
+                client.sendall(piece)
+        with suppress(OSError):
+            client.shutdown(socket.SHUT_WR)
+            assert b"Traceback" not in b"".join(iter(lambda: client.recv(65536), b""))
+    assert ask(served.address, "/healthz")[0] == 200
+    assert not [record for record in caplog.records if record.levelno >= logging.INFO]
+
+
+def test_threads_and_descriptors_that_run_out_cost_a_request_and_no_more(served, monkeypatch, caplog):
+    fail = Mock(side_effect=RuntimeError("can't start new thread"))
+    for _ in range(20):
+        with monkeypatch.context() as patch:
+            patch.setattr(ThreadingMixIn, "process_request", fail)
+            with pytest.raises((http.client.RemoteDisconnected, ConnectionResetError)):
+                ask(served.address, "/healthz")
+    assert fail.call_count == 20, "each got its turn: no place was lost"
+    assert ask(served.address, "/healthz")[0] == 200
+
+
+@pytest.mark.slow
+def test_a_client_that_drips_is_hung_up_on():
+    with Monitor(ANY) as monitor, socket.create_connection(split_address(monitor.address), timeout=0.3) as client:
+        until_s = time.monotonic() + 30
+        while _is_open(client):
+            assert time.monotonic() < until_s
+
+
+def _is_open(client: socket.socket) -> bool:
+    """Send a byte, and see whether the other end is still there."""
+    try:
+        client.sendall(b"G")
+        return client.recv(1) != b""
+    except TimeoutError:
+        return True
+    except OSError:
+        return False
 
 
 def test_a_page_that_fails_is_logged_and_the_next_request_is_served(caplog):
