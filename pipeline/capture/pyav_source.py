@@ -143,7 +143,7 @@ class PyAvSource:
                 packet = next(self._packets, None)
             except error.ExitError:
                 raise SilentSourceError(f"no frame for {self._order.read_timeout_ms / 1e3:.1f} s") from None
-            except error.InvalidDataError:
+            except (error.InvalidDataError, IndexError):  # the latter where a stream appears that was not announced
                 self._errors += 1
                 self._packets = self._container.demux(self._stream)  # a generator ends with its first exception
             except (error.FFmpegError, OSError) as failure:

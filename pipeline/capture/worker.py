@@ -35,6 +35,8 @@ from pipeline.capture.ring import FrameFlag, FrameHeader, RollingBuffer
 from pipeline.capture.sampler import Sampler
 
 if TYPE_CHECKING:
+    from types import TracebackType
+
     from pipeline.capture.protocol import Notice, Order
 
 _PR_SET_PDEATHSIG = 1
@@ -57,6 +59,7 @@ def main(socket_fd: int) -> None:
     _die_with_parent()
     confine()
     write_through()
+    sys.excepthook = _fail
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, _leave)
     link = Link.inherited(socket_fd)
@@ -72,6 +75,13 @@ def main(socket_fd: int) -> None:
 
 def _leave(_signal: int, _frame: object) -> NoReturn:
     sys.exit(0)
+
+
+def _fail(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> NoReturn:
+    """What nobody foresaw: say it and be gone at once, since the parent hears both when the connection closes."""
+    sys.__excepthook__(kind, error, trace)
+    sys.stderr.flush()
+    os._exit(1)
 
 
 def _die_with_parent() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import socket
 import subprocess
 import sys
@@ -87,6 +88,25 @@ def test_ten_thousand_damaged_access_units(tmp_path):
         assert sum(each[capture] for each in damaged) > 4000
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("container", ["mp4", "mkv", "ts", "avi", "flv"])
+def test_damaged_containers_end_as_well_and_alike(tmp_path, container):
+    whole = write_video(tmp_path / f"whole.{container}", 60, width=160, height=128).read_bytes()
+    plans = []
+    for seed, every in enumerate((2000, 300, 50, 20)):
+        rng, data = random.Random(seed), bytearray(whole)
+        for _ in range(len(data) // every):
+            data[rng.randrange(300, len(data))] = rng.randrange(256)
+        file = tmp_path / f"{seed}.{container}"
+        file.write_bytes(data)
+        plans += [plan(f"{capture}{seed}", str(file), capture=capture) for capture in CAPTURES]
+    fleet = drain(*plans)
+    for seed in range(4):
+        opencv, pyav = (fleet.cameras[f"{capture}{seed}"] for capture in CAPTURES)
+        assert opencv.final.grabbed == pyav.final.grabbed, (opencv.detail, pyav.detail)
+        assert "process" not in opencv.detail + pyav.detail
+
+
 def test_pictures_that_would_fill_the_memory_end_their_capture(tmp_path):
     first, later = write_bomb(tmp_path / "first.h264", 1000), write_bomb(tmp_path / "later.h264", 1000, after=15)
     files = {"first": first, "later": later}
@@ -157,6 +177,15 @@ def test_a_capture_process_gone_mad_is_ended_and_no_more(monkeypatch, deed, expe
     assert [ended.detail for ended in _mad(monkeypatch, deed)] == [expected]
 
 
+def test_what_nobody_foresaw_in_a_capture_process_is_told_by_its_parent_without_the_password(monkeypatch):
+    boot = "from pipeline.capture import worker\nworker.Capture = lambda order, link: open(order.address)\n"
+    monkeypatch.setattr(process, "_BOOT", boot + "worker.main({fd})")
+    assert [ended.detail for ended in _news("rtsp://cam:Kanari@host/x")] == [
+        "the capture process ended with code 1: FileNotFoundError: [Errno 2] No such file or directory: "
+        "'rtsp://***@host/x'"
+    ]
+
+
 def test_a_flood_of_news_does_not_keep_its_parent(monkeypatch):
     news = _mad(monkeypatch, "s.settimeout(5)\nwhile True: s.send(b'\\x81\\xa4type\\xa7running')")
     assert len(news) == process._MOST_NEWS
@@ -167,9 +196,13 @@ def _mad(monkeypatch, deed: str) -> list:
     """What a process that does this instead of capturing says at once: its end, or as much as is listened to."""
     boot = f"import os, socket\ns = socket.socket(fileno={{fd}})\ns.recv(65536)\n{deed}\n"
     monkeypatch.setattr(process, "_BOOT", boot)
+    return _news("a.mp4")
+
+
+def _news(address: str) -> list:
     ring = os.memfd_create("ring")
     wake_in, wake_out = os.pipe()
-    child = CaptureProcess(order("a.mp4"), ring, wake_out)
+    child = CaptureProcess(order(address), ring, wake_out)
     try:
         news: list = []
         while not (news and isinstance(news[-1], Ended)) and len(news) < process._MOST_NEWS:

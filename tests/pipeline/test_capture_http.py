@@ -11,6 +11,7 @@ from pathlib import Path
 import barcode
 import cv2
 import numpy as np
+import pytest
 from capturing import plan, read
 from videos import write_video
 
@@ -18,6 +19,7 @@ from pipeline.capture.fleet import Fleet
 from pipeline.capture.supervisor import CameraState
 
 FPS = 20
+BOTH = pytest.mark.parametrize("capture", ["opencv", "pyav"])
 
 
 @contextmanager
@@ -66,16 +68,18 @@ def web(video: Path | None = None) -> Iterator[str]:
         server.server_close()
 
 
-def test_an_mjpeg_camera_is_live_and_no_frame_is_lost():
-    with web() as url, Fleet([plan("a", f"{url}/cam")]) as fleet:
+@BOTH
+def test_an_mjpeg_camera_is_live_and_no_frame_is_lost(capture):
+    with web() as url, Fleet([plan("a", f"{url}/cam", capture=capture)]) as fleet:
         log = read(fleet, lambda logs: len(logs["a"].numbers) > 40)["a"]
     first = log.numbers[0]
     assert log.numbers == list(range(first, first + len(log.numbers)))
 
 
-def test_a_video_behind_a_web_address_waits_for_its_reader(tmp_path):
+@BOTH
+def test_a_video_behind_a_web_address_waits_for_its_reader(tmp_path, capture):
     video = write_video(tmp_path / "video.mp4", 150, movflags="faststart")
-    with web(video) as url, Fleet([plan("a", f"{url}/video.mp4", slots=4)]) as fleet:
+    with web(video) as url, Fleet([plan("a", f"{url}/video.mp4", slots=4, capture=capture)]) as fleet:
         log = read(fleet, lambda _: fleet.over and not fleet.cameras["a"].ring.backlog)["a"]
         assert fleet.cameras["a"].state is CameraState.FINISHED
     assert log.numbers == list(range(150))
