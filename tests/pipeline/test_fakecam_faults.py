@@ -43,7 +43,7 @@ from pipeline.fakecam.history import FaultBegan, FaultEnded, PictureSent
 from pipeline.rtsp.sdp import parse_sdp
 from pipeline.rtsp.sps import parse_sps
 
-QUIET_S = 0.15
+QUIET_S = 0.1
 RATE = 200.0
 STEP_TICKS = ticks(1, RATE)
 
@@ -208,14 +208,14 @@ def test_damaged_slices_differ_by_seed_and_parameter_sets_stay(camera: FakeCamer
             camera.inject(fault)
         with RtspClient(camera.url) as client:
             client.play()
-            return [one.nals for one in client.pictures(30)]
+            return [one.nals for one in client.pictures(20)]
 
     whole, flipped, again, cut = map(received, [None, Corrupt(0.3, seed=1), Corrupt(0.3, seed=1), Truncate(0.3)])
     other = received(Corrupt(0.3, seed=2))
     assert flipped == again != other
     for damaged in (flipped, cut):
-        hit = [at for at in range(30) if damaged[at] != whole[at]]
-        assert 3 <= len(hit) <= 16
+        hit = [at for at in range(20) if damaged[at] != whole[at]]
+        assert 2 <= len(hit) <= 12
         assert [nals[:2] for nals in damaged if len(nals) > 1] == [nals[:2] for nals in whole if len(nals) > 1]
     pairs = [(a, b) for x, y in zip(whole, flipped, strict=True) for a, b in zip(x, y, strict=True) if a != b]
     assert all(len(a) == len(b) and a[0] == b[0] for a, b in pairs)
@@ -254,9 +254,9 @@ def frozen_part(camera: FakeCamera, fault: Freeze) -> tuple[list[np.ndarray], li
         client.play()
         seen = client.pictures(10)
         camera.inject(fault)
-        seen += client.pictures(40)
+        seen += client.pictures(30)
         camera.clear()
-        seen += client.pictures(40)
+        seen += client.pictures(25)
     shown = numbers(seen)
     (number,) = {one for one in shown if shown.count(one) > 10}
     count = shown.count(number)
@@ -266,7 +266,7 @@ def frozen_part(camera: FakeCamera, fault: Freeze) -> tuple[list[np.ndarray], li
 
 def test_frozen_picture_is_the_same_to_the_byte_while_time_goes_on(camera: FakeCamera) -> None:
     frozen, seen = frozen_part(camera, Freeze())
-    assert len(frozen) > 30
+    assert len(frozen) > 20
     assert all(np.array_equal(one, frozen[0]) for one in frozen)
     assert set(steps(seen)) == {STEP_TICKS}
     after = numbers(seen)[-5:]
@@ -377,7 +377,9 @@ def test_camera_is_switched_off_and_on_at_its_port(camera: FakeCamera) -> None:
 
 
 def test_faults_keep_to_their_camera() -> None:
-    with FakeCameraServer({"a": numbered_media(), "b": numbered_media()}, start="on_connect") as server:
+    with FakeCameraServer(
+        {"a": numbered_media(rate=RATE), "b": numbered_media(rate=RATE)}, start="on_connect"
+    ) as server:
         server.inject(Hang("DESCRIBE"), "a")
         server.inject(Freeze(), "a", after_s=0.05)
         with RtspClient(server.urls["a"]) as a, RtspClient(server.urls["b"]) as b:
@@ -385,7 +387,7 @@ def test_faults_keep_to_their_camera() -> None:
             a.play(), b.play()
             assert server.wait_event(lambda event: isinstance(event, FaultBegan) and event.fault == Freeze())
             assert numbers(b.pictures(20)) == list(range(20))
-            assert len(set(numbers(a.pictures(40)))) < 20
+            assert len(set(numbers(a.pictures(60)))) < 50
         assert server.clear("b") == 0
         assert server.clear("a", Freeze) == 1
         assert server.clear() == 1

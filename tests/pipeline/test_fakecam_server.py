@@ -282,6 +282,7 @@ def test_credentials_are_asked_for(guard: tuple[str, str]) -> None:
             assert ask(credentials, uri=camera.url + "x") == 401
         assert client.ask("SETUP", camera.url + "/track1", ("Transport", "RTP/AVP/TCP")).status == 401
         assert camera.counters.refused >= 4
+        assert 2 <= camera.counters.wrong_credentials < camera.counters.refused
         assert camera.counters.plays == 0
 
 
