@@ -54,9 +54,10 @@ class Checkpointer:
         now_s = time.monotonic()
         self._next_s = now_s + self.every_s
         with self._lock:
-            self._waiting.update(newest)
             if not self._waiting and not self._busy:
-                self._done_s = now_s  # no camera has anything new
+                # all was written until now, or no camera has anything new
+                self._done_s = now_s
+            self._waiting.update(newest)
             self._lock.notify()
 
     @property
@@ -74,7 +75,7 @@ class Checkpointer:
         if not self._thread.is_alive() and not self._closing:
             return "checkpoints are not written: their thread has ended"
         late_s = self.age_s
-        if late_s > self._next_after_s():
+        if (self._waiting or self._busy) and late_s > max(_LATE_S, _LATE_INTERVALS * self.every_s):
             return f"checkpoints are {late_s:.0f} s late: the disk is slow"
         return ""
 
@@ -96,9 +97,6 @@ class Checkpointer:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
-
-    def _next_after_s(self) -> float:
-        return self.every_s + max(_LATE_S, _LATE_INTERVALS * self.every_s)
 
     def _run(self) -> None:
         closing = False

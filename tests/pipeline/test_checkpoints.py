@@ -549,9 +549,9 @@ def test_a_slow_disk_gets_the_newest_records_only(tricky, tmp_path):
 
 def test_a_disk_that_hangs_is_late_and_keeps_nobody(tricky, tmp_path, monkeypatch, caplog):
     monkeypatch.setattr(checkpointer_module, "_CLOSE_S", 0.05)
-    monkeypatch.setattr(checkpointer_module, "_LATE_S", -1e-9)
-    monkeypatch.setattr(checkpointer_module, "_LATE_INTERVALS", -1)
+    monkeypatch.setattr(checkpointer_module, "_LATE_S", 0.0)
     writer = Checkpointer(tmp_path, 1e-9)
+    assert writer.alarm == ""  # models may take minutes to load before anything is handed over
     tricky.free.clear()
     writer.save([checkpoint()])
     wait_for(tricky.begun)
