@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import sys
 from importlib.metadata import version
 from typing import Annotated
@@ -81,6 +82,8 @@ app.add_typer(keys, name="keys")
 
 def main() -> None:
     """Run the command line; a user's error becomes one line on stderr and exit status 1."""
+    # a core dump holds the cameras' passwords
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     try:
         app()
     except VidpipeError as error:

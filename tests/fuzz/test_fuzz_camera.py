@@ -3,12 +3,15 @@
 import contextlib
 import time
 
+import numpy as np
 from hostile import CASES, attack, bytes_like
 from hypothesis import strategies as st
+from memories import new_memory
 
 from engines.errors import ProtocolError, SourceError
 from pipeline.capture import probe_http as http
 from pipeline.capture import probe_rtsp as rtsp
+from pipeline.capture.ring import FrameFlag, FrameHeader
 from pipeline.capture.wire import Deadline
 from pipeline.config.source import parse_source
 from pipeline.redaction import redact
@@ -19,6 +22,7 @@ from pipeline.rtsp.rtp import Packetizer, defragment, parse_rtp
 from pipeline.rtsp.sdp import format_sdp, parse_sdp
 from pipeline.rtsp.sps import parse_sps
 from pipeline.rtsp.url import parse_url
+from pipeline.stream.messages import decode, encode
 
 SPS = bytes.fromhex("6764001facd9405005bb011000000300100000030320f162d96000")
 SMALL_SPS = bytes.fromhex("6742c01ed9005005bb0110000003001000000303c0f162e480")
@@ -222,3 +226,28 @@ def test_addresses(cases):
             assert str(source) == redact(str(source))
 
     attack(target, bytes_like(URLS, pieces), cases)
+
+
+INT64 = st.one_of(st.integers(-(2**63), 2**63 - 1), st.integers(0, 20).map(lambda step: step * 200_000_000))
+COUNT = st.one_of(st.integers(0, 3), st.integers(0, 2**63 - 1))
+FRAME = st.tuples(INT64, INT64, COUNT, st.integers(0, 255), st.booleans())
+
+
+@CASES
+def test_frames_of_a_capture_process_gone_mad(cases):
+    """Whatever it writes into its ring: other cameras go on, messages can be sent, and time is not wasted."""
+    model_says = np.array([0.25, 0.75], np.float32)
+
+    def target(case):
+        action, frames = case
+        memory = new_memory(**dict.fromkeys(("gap", "reconnect", "seek", "frozen", "scene_cut"), action))
+        begun_s = time.process_time()
+        for number, (media_ns, captured_ns, dropped, flags, finite) in enumerate(frames):
+            header = FrameHeader(number, media_ns, captured_ns, captured_ns, captured_ns, dropped, FrameFlag(flags))
+            step, sent = memory.advance(header)
+            sent = [*sent, *memory.observe(header, step, model_says, finite=finite)]
+            for message in sent:
+                assert decode(encode(message)) == message
+        assert time.process_time() - begun_s < 5
+
+    attack(target, st.tuples(st.sampled_from(["keep", "hold", "reset"]), st.lists(FRAME, max_size=12)), cases)
