@@ -20,7 +20,7 @@ from pipeline.durability.checkpointer import Checkpointer
 from pipeline.durability.keeper import StateKeeper
 from pipeline.durability.loading import Wanted, facts_of, load_checkpoint
 from pipeline.durability.records import MemoryRecord
-from pipeline.stream.messages import Event, Message
+from pipeline.stream.messages import Event, Message, Prediction
 
 _FURTHER = 12  # frames after each restore: two clips and more
 _SEED = 20
@@ -116,6 +116,22 @@ def test_thirty_killed_processes_leave_the_predictions_of_one_that_nobody_killed
     assert frames > 30
     assert any(isinstance(message, Event) for message in compared)
     assert sum(not isinstance(message, Event) for message in compared) >= 30 * len(CAMERAS)
+
+
+def test_another_back_end_goes_on_with_the_same_memory(tmp_path):
+    bundle = load_bundle("scene")
+    rigs = [Rig(bundle, backend=backend) for backend in ("onnxruntime", "openvino", "openvino")]
+    for index in range(30):
+        rigs[0].step(index)
+    with Checkpointer(tmp_path, 1.0) as writer:
+        StateKeeper(writer, tmp_path, epoch=1).save(rigs[0].seats())
+    with Checkpointer(tmp_path / "unused", 1.0) as unused:
+        assert {rig.restore(StateKeeper(unused, tmp_path, epoch=1)) for rig in rigs[1:]} == {30}
+    said = [[message for index in range(30, 60) for message in rig.step(index)] for rig in rigs]
+    assert spoken(said[1]) == spoken(said[2])
+    scores = [[list(m.scores.values()) for m in each if isinstance(m, Prediction)] for each in said]
+    np.testing.assert_allclose(scores[1], scores[0], atol=1e-4)
+    assert len(scores[0]) >= 5 * len(CAMERAS)
 
 
 @pytest.mark.slow
