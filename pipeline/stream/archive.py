@@ -21,6 +21,7 @@ from pipeline.stream.journal_search import Found, Question, Size, covered, searc
 _log = logging.getLogger(__name__)
 
 _MEMORY_BYTES = 16 << 20
+_WRITTEN_BYTES = 2 << 20  # full within minutes: a process that grows for an hour looks as if it leaked
 _BATCH = 500
 _RETRY_S = 1.0
 _TRIM_S = 5.0
@@ -29,11 +30,16 @@ _TRIES_BEFORE_REOPENING = 3
 
 @dataclass(frozen=True)
 class Limits:
-    """How much is kept: seconds since publication, and megabytes of file."""
+    """How much is kept: seconds since publication, and megabytes of file.
+
+    Memory takes up to `memory_bytes` while the file cannot be written, and keeps up to `written_bytes` of what the file
+    has as well, in case it turns out to be damaged.
+    """
 
     max_age_s: float = 3600.0
     max_mb: float = 256.0
     memory_bytes: int = _MEMORY_BYTES
+    written_bytes: int = _WRITTEN_BYTES
 
 
 class Archive:
@@ -89,6 +95,7 @@ class Archive:
             while rows := self._memory.oldest_unwritten(_BATCH):
                 file.append(rows)
                 self._memory.unwritten -= len(rows)
+            self._memory.shed(self._limits.written_bytes)
             if now_s >= self._trim_s:
                 self._trim(file, now_s)
             if self.alarm:

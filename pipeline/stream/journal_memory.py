@@ -41,6 +41,11 @@ class RecentMessages:
             self.unwritten -= 1
             self.lost += 1
 
+    def shed(self, kept_bytes: int) -> None:
+        """Let go of the oldest written messages, down to so many bytes in all."""
+        while self._bytes > kept_bytes and len(self._rows) > self.unwritten:
+            self._drop_oldest()
+
     def oldest_unwritten(self, most: int) -> list[Row]:
         """Up to `most` messages that the file should take next."""
         start = len(self._rows) - self.unwritten

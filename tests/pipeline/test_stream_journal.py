@@ -88,6 +88,19 @@ def test_the_file_stays_as_large_as_it_may_be(tmp_path):
     kept.close()
 
 
+def test_what_the_file_has_does_not_fill_the_memory(tmp_path):
+    kept = archive(tmp_path, memory_bytes=100_000, written_bytes=10_000)
+    for seq in range(1, 201):
+        kept.take(row(seq, size=300))
+    assert len(kept._memory.between("a", "clip", OLDEST, (2, 0))) == 200
+    kept.flush(0.0)
+    left = kept._memory.between("a", "clip", OLDEST, (2, 0))
+    assert 15 <= len(left) <= 20
+    assert (left[-1].seq, kept.unwritten, kept.lost) == (200, 0, 0)
+    assert seqs(kept.find(Question("a", "clip", OLDEST), ALL)) == [(1, seq) for seq in range(1, 201)]
+    kept.close()
+
+
 def test_of_statuses_only_the_last_is_kept(tmp_path):
     kept = archive(tmp_path)
     for seq in range(1, 50):
