@@ -15,13 +15,30 @@ from pipeline.keys.certificate import read_text
 from pipeline.keys.client import ClientKeys
 from pipeline.keys.server import ServerKeys
 from pipeline.keys.store import Role
-from pipeline.stream.messages import Status
+from pipeline.stream.journal import Journal
+from pipeline.stream.messages import ClipSpan, ModelInfo, Prediction, StateInfo, Status, decode
 from pipeline.stream.publisher import Publisher
+from pipeline.stream.replay_protocol import RangeAnswer, RangeRequest, decode_answer, encode
+from pipeline.stream.replay_protocol import Refusal as Refused
+from pipeline.stream.replay_server import ReplayServer
 from pipeline.stream.subscriber import Subscriber
 from pipeline.stream.subscriptions import granted, withdrawn
 
 ANY_PORT = "tcp://127.0.0.1:*"
 CAMERAS = ("camera1", "camera10")
+
+
+def clip(camera):
+    return Prediction(
+        camera=camera,
+        epoch=0,
+        seq=0,
+        clip=ClipSpan(0, 0.0, 2.0, 10),
+        model=ModelInfo("scene", "1", "ab", "openvino", "f32"),
+        state=StateInfo(10, 2.0, True, "start"),
+        label="idle",
+        scores={"idle": 1.0},
+    )
 
 
 def status(camera):
@@ -193,6 +210,80 @@ def test_a_restart_of_the_socket_works_for_an_address_on_disk_too(keys, tmp_path
         while subscriber.receive(0.0) is not None:
             pass
         assert heard(publisher, subscriber) == {"camera1"}
+
+
+@pytest.fixture
+def replaying(server, tmp_path):
+    """A publisher whose messages are kept and replayed, under the same keys."""
+    with (
+        ReplayServer(None, ANY_PORT, secure=server.secure, allowed=server.allowed) as replay,
+        Journal(tmp_path / "journal.sqlite", 5, server=replay) as journal,
+        Publisher(ANY_PORT, epoch=5, keys=server, sink=journal.record, replay=replay.announced) as publisher,
+    ):
+        yield publisher, replay.address
+
+
+def ask(context, address, carried, camera):
+    """One question for all of a camera's clips; its answer's frames, None where none comes."""
+    socket = context.context.socket(zmq.DEALER)
+    context.append(socket)
+    if carried is not None:
+        ClientKeys.load(carried).secure(socket)
+    socket.connect(address)
+    socket.send(encode(RangeRequest(id=1, camera=camera, kind="clip", after=(0, 0))))
+    return socket.recv_multipart() if socket.poll(5000 if carried else 200) else None
+
+
+def test_each_key_is_replayed_its_own_cameras_only(keys, server, replaying, context):
+    publisher, address = replaying
+    files = {"one": keys.new("one", "camera1"), "ten": keys.new("ten", "camera10"), "all": keys.new("all")}
+    server.refresh()
+    for camera in CAMERAS:
+        publisher.publish(clip(camera))
+    table = {}
+    for name, file in files.items():
+        for camera in CAMERAS:
+            answer, *bodies = ask(context, address, file, camera)
+            table[name, camera] = [decode(body).camera for body in bodies]
+            assert isinstance(decode_answer(answer), RangeAnswer if bodies else Refused)
+    own = {"one": ["camera1"], "ten": ["camera10"], "all": list(CAMERAS)}
+    assert table == {(name, camera): [camera] * (camera in own[name]) for name in files for camera in CAMERAS}
+    assert ask(context, address, None, "camera1") is None
+    keys.store.revoke("one")
+    server.refresh()
+    socket = next(each for each in context if each.type == zmq.DEALER)
+    socket.send(encode(RangeRequest(id=2, camera="camera1", kind="clip", after=(0, 0))))
+    assert isinstance(decode_answer(socket.recv_multipart()[0]), Refused), "a session that lives on may nothing"
+
+
+def test_a_late_joiner_with_a_key_gets_the_last_of_its_cameras_and_repairs_what_a_revocation_cut(
+    keys, server, replaying
+):
+    publisher, address = replaying
+    file, other = keys.new("one", "camera1"), keys.new("other")
+    server.refresh()
+    for camera in CAMERAS:
+        publisher.publish(clip(camera))
+    with Subscriber(publisher.address, keys=file, last=True, replay=address) as subscriber:
+        assert subscriber.receive(10.0).camera == "camera1"
+        seen = []
+        while not seen:
+            publisher.publish(clip("camera1"))
+            publisher.publish(clip("camera10"))
+            if (message := subscriber.receive(0.05)) is not None:
+                seen.append(message)
+        keys.store.revoke("other")
+        assert other.exists()
+        publisher.look()
+        last = [publisher.publish(clip("camera1")) for _ in range(5)][-1]
+        while not seen or seen[-1].seq < last.seq:
+            publisher.publish(status("camera1"))
+            if (message := subscriber.receive(0.05)) is not None:
+                seen.append(message)
+        numbers = [message.seq for message in seen]
+        assert numbers == list(range(numbers[0], last.seq + 1))
+        assert {message.camera for message in seen} == {"camera1"}
+        assert subscriber.missed == 0
 
 
 def test_unsubscribing_ends_what_is_sent(keys, server, publisher, context):
