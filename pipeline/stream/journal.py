@@ -72,8 +72,8 @@ class Journal:
     def record(  # noqa: PLR0917 - the fields of a message, from the publisher's hot path
         self, camera: str, kind: str, epoch: int, seq: int, published_at_ns: int, body: bytes
     ) -> None:
-        """Keep a message. Where the journal is far behind (32 MiB), it is dropped and counted in `lost`."""
-        if self._put_bytes - self._taken_bytes > _QUEUE_BYTES:
+        """Keep a message. Where the journal is far behind (32 MiB) or closed, it is dropped and counted in `lost`."""
+        if self._put_bytes - self._taken_bytes > _QUEUE_BYTES or self._stopping:
             self._refused += 1
             return
         self._queue.append(Row(camera, kind, epoch, seq, published_at_ns, body))

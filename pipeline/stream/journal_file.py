@@ -17,6 +17,7 @@ _LAYOUT = 1
 _DELETED_AT_ONCE = 5000
 _KEPT_EPOCHS = 200
 _BUSY_S = 1.0
+_LOG_BYTES = 8 << 20
 _TABLES = """
 CREATE TABLE IF NOT EXISTS message (
     id INTEGER PRIMARY KEY, camera TEXT NOT NULL, kind TEXT NOT NULL, epoch INTEGER NOT NULL, seq INTEGER NOT NULL,
@@ -65,6 +66,7 @@ class JournalFile:
         self._db.execute("PRAGMA auto_vacuum = INCREMENTAL")
         self._db.execute("PRAGMA journal_mode = WAL")
         self._db.execute("PRAGMA synchronous = NORMAL")
+        self._db.execute(f"PRAGMA journal_size_limit = {_LOG_BYTES}")
         self._db.executescript(_TABLES)
         self._db.execute(f"PRAGMA user_version = {_LAYOUT}")
         self._db.execute("INSERT OR IGNORE INTO epoch (epoch) VALUES (?)", (self._epoch,))
