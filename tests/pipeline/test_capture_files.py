@@ -9,7 +9,6 @@ from pipeline.capture.fleet import Fleet
 from pipeline.capture.ring import FrameFlag
 from pipeline.capture.supervisor import CameraState
 
-
 BOTH = pytest.mark.parametrize("capture", ["opencv", "pyav"])
 
 

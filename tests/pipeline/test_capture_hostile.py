@@ -107,6 +107,7 @@ def test_damaged_containers_end_as_well_and_alike(tmp_path, container):
         assert "process" not in opencv.detail + pyav.detail
 
 
+@pytest.mark.slow
 def test_pictures_that_would_fill_the_memory_end_their_capture(tmp_path):
     first, later = write_bomb(tmp_path / "first.h264", 1000), write_bomb(tmp_path / "later.h264", 1000, after=15)
     files = {"first": first, "later": later}

@@ -19,7 +19,7 @@ from pipeline.capture.fleet import Fleet
 from pipeline.capture.supervisor import CameraState
 
 FPS = 20
-BOTH = pytest.mark.parametrize("capture", ["opencv", "pyav"])
+BOTH = pytest.mark.parametrize("capture", ["opencv", pytest.param("pyav", marks=pytest.mark.slow)])
 
 
 @contextmanager

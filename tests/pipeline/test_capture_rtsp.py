@@ -55,7 +55,7 @@ def test_pyav_sees_a_new_picture_size_on_the_very_frame():
         pytest.param("udp", Drop(0.3, seed=1), id="UDP loss", marks=pytest.mark.slow),
     ],
 )
-@pytest.mark.parametrize("capture", CAPTURES)
+@pytest.mark.parametrize("capture", [pytest.param("opencv", marks=pytest.mark.slow), "pyav"])
 def test_damage_is_marked_up_to_the_next_whole_picture_and_no_reason_to_reconnect(capture, transport, fault):
     with (
         FakeCamera(numbered_media(gop_s=0.25)) as camera,
@@ -86,7 +86,7 @@ def test_a_wrong_password_is_tried_once_and_never_shown(capture, login, words):
     assert "Kanari" not in str(log.states) + fleet.cameras["a"].detail
 
 
-@pytest.mark.parametrize("capture", CAPTURES)
+@pytest.mark.parametrize("capture", [pytest.param("opencv", marks=pytest.mark.slow), "pyav"])
 def test_the_end_of_a_stream_is_seen_at_once(capture):
     with FakeCamera(numbered_media()) as camera, Fleet([plan("a", camera.url, capture=capture)]) as fleet:
         log = read(fleet, lambda logs: len(logs["a"].numbers) > 20)["a"]
