@@ -24,6 +24,7 @@ import msgspec
 import psutil
 from faults.bench import Bench
 from faults.chaos_table import replace_table
+from faults.rig import leave_in_order
 from faults.verdict import Case, Finding, Row
 
 CASES = (
@@ -61,6 +62,7 @@ class Result(msgspec.Struct, frozen=True):
 
 def main() -> None:
     """Run the cases, print and write the table."""
+    leave_in_order()
     arguments = _arguments()
     wanted = set(filter(None, arguments.only.upper().split(",")))
     cases = [case for case in map(_case, CASES) if not wanted or case.id in wanted]

@@ -24,7 +24,7 @@ import msgspec
 import psutil
 from faults.cameras import SteeredCameras, steered_cameras
 from faults.guests import Guests
-from faults.rig import Rig, running, write_config
+from faults.rig import Rig, leave_in_order, running, write_config
 from faults.sampling import Sampler
 from faults.schedule import Act, plan
 from faults.soak_report import Ledger, Report, Setting, judge_all, lines
@@ -131,6 +131,7 @@ class Soak:
 
 def main() -> None:
     """Run once, write what was measured, and print the verdicts."""
+    leave_in_order()
     arguments = _arguments()
     setting = Setting(
         seconds=60.0 * arguments.minutes,

@@ -6,6 +6,7 @@ import os
 import signal
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -71,6 +72,12 @@ class Rig:
             self.child.wait()
             code = None
         return code, time.monotonic() - begun_s
+
+
+def leave_in_order() -> None:
+    """Let SIGTERM end what was started before we leave, and SIGINT too where a shell put us into the background."""
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def free_address() -> str:
