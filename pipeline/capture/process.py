@@ -75,7 +75,9 @@ class CaptureProcess:
                 notice = decode_notice(self._link.recv_bytes())
             except BlockingIOError:
                 return
-            except (EOFError, ConnectionResetError):
+            except ConnectionResetError:
+                continue  # it left without hearing a credit; what it said before is still there to be read
+            except EOFError:
                 notice = Ended(EndReason.CRASHED, self._obituary())
             except (OSError, msgspec.MsgspecError):
                 notice = Ended(EndReason.CRASHED, "the capture process says what makes no sense")

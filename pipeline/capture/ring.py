@@ -227,6 +227,14 @@ class RollingBuffer:
         written, read, grabbed, thinned, overrun, damaged, expired = self._words
         return CaptureCounts(grabbed, written, read, thinned, overrun + expired, damaged, expired)
 
+    def is_sound(self) -> bool:
+        """Whether the words make sense: a capture process gone mad may have written anything."""
+        return 0 <= self.backlog <= self.slots
+
+    def empty(self) -> None:
+        """Forget what lies in the ring; once its writer is gone."""
+        self._words[_WRITTEN] = self._words[_READ]
+
     def close(self) -> None:
         """Give the memory back; the ring must not be used any more."""
         self._words.release()

@@ -25,6 +25,7 @@ _HUNG_AFTER_S = 0.5  # beyond the stall limit, at which the capture process give
 _START_S = 5.0  # a Python process on a busy machine
 _GRACE_S = 0.5
 _TICK_S = 0.25
+_LATEST_NS = 1 << 60  # 36 years: no media clock comes there by itself
 _CRASH = (EndReason.CRASHED, EndReason.HUNG)
 
 
@@ -143,7 +144,9 @@ class CameraSupervisor:
 
     def _start(self, now_s: float) -> None:
         plan = self.plan
-        last = (self.ring.last_written() or self._resume) if plan.source.live else None
+        if not self.ring.is_sound():
+            self.ring.empty()
+        last = self._last_time() if plan.source.live else None
         order = Order(
             kind=plan.source.kind.value,
             address=plan.source.reveal(),
@@ -178,6 +181,11 @@ class CameraSupervisor:
             return
         self._become(CameraState.CONNECTING, self.reason)
 
+    def _last_time(self) -> tuple[int, int] | None:
+        """Media time and monotonic time from which the media clock goes on; None where there is none to believe."""
+        last = self.ring.last_written() or self._resume
+        return last if last is not None and 0 <= last[0] < _LATEST_NS and 0 < last[1] <= time.monotonic_ns() else None
+
     def _heed(self, news: Notice, now_s: float) -> None:
         if isinstance(news, Running):
             self._running_since_s = now_s
@@ -196,6 +204,9 @@ class CameraSupervisor:
 
     def _look(self, now_s: float) -> None:
         """Judge how the connection is doing, and end it where its process gives no sign of life."""
+        if not self.ring.is_sound():
+            self._ended(Ended(EndReason.CRASHED, "the capture process wrote what makes no sense"), now_s)
+            return
         state = self._health.look(now_s, self.ring.counts(), full=self.ring.full, waits=self._waits)
         if now_s - self._health.heard_s >= self._limit_s():
             self._ended(Ended(EndReason.HUNG, "the capture process hung and was ended"), now_s)
@@ -208,7 +219,7 @@ class CameraSupervisor:
         return limit_s if self.state in FLOWING else limit_s + 2 * self.plan.open_timeout_s + _START_S
 
     def _ended(self, ended: Ended, now_s: float) -> None:
-        self._let_go(now_s, by_force=ended.reason is EndReason.HUNG)
+        self._let_go(now_s, by_force=ended.reason in _CRASH)
         self.reason = ended.detail
         if ended.reason in FINAL:
             self._become(CameraState(ended.reason.value), ended.detail)

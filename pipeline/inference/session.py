@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from pipeline.config.schema import Continuity
 
 _DIGITS = 6
+_LONGEST_S = 86_400.0
 
 
 @dataclass(frozen=True)
@@ -87,7 +88,8 @@ class CameraMemory:
         self._frozen = FrameFlag.FROZEN in header.flags
         causes = asked + interruptions(header.flags, gap_s, self.policy.max_gap_s, froze=froze)
         action, cause = judge(causes, self.policy)
-        if self._broken or gap_s < 0:
+        if self._broken or not 0 <= gap_s <= _LONGEST_S:
+            # nobody's policy means to keep what no step of time can carry on
             action, cause = "reset", Cause.NON_FINITE if self._broken else Cause.SEEK
             causes = [cause, *(each for each in causes if each is not cause)]
         self.interruptions.update(each.value for each in causes)
