@@ -2,35 +2,22 @@
 
 from __future__ import annotations
 
-import os
 import re
 import signal
-import sys
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from engines.errors import ConfigError
-from pipeline.cli.typed import typed_lines
+from pipeline.cli.fakecam_access import Authentication, asked_guard, server_tls
+from pipeline.cli.fakecam_faults import read_orders, say, take_faults
 
 if TYPE_CHECKING:
-    import ssl
-
     from pipeline.fakecam import FakeCameraServer, Media
-    from pipeline.fakecam.console import Site
-    from pipeline.fakecam.fault_text import Order
-    from pipeline.rtsp.auth import Guard
-
-
-class Authentication(str, Enum):
-    """How clients prove the password."""
-
-    BASIC = "basic"
-    DIGEST = "digest"
 
 
 class Start(str, Enum):
@@ -94,60 +81,27 @@ def fakecam(
     from pipeline.fakecam import FakeCameraServer, open_media
     from pipeline.fakecam.console import CameraSite
 
-    guard, tls = _guard(user, password_env, auth), _tls(tls_cert, tls_key)
+    guard, tls = asked_guard(user, password_env, auth), server_tls(tls_cert, tls_key)
     rate = None if bitrate is None else 1000 * bitrate
     several = open_media(source, cameras, size=_shape(size), frame_rate=fps, bitrate=rate, loop=loop)
     media = dict(zip(_paths(path, cameras), several, strict=True))
-    orders = _orders(fault or [], CameraSite.kinds, media, CameraSite.scope)
+    orders = read_orders(fault or [], CameraSite.kinds, media, CameraSite.scope)
     with (
         _stop_signals() as wait,
         FakeCameraServer(media, host=host, port=port, start=start.value, guard=guard, tls=tls) as server,
     ):
-        _say({"cameras": _facts(server, media)}, _explanation(server, media, user, password_env), json)
-        _take_faults(CameraSite(server), orders, json, lambda: wait(duration))
+        say({"cameras": _facts(server, media)}, _explanation(server, media, user, password_env), json)
+        take_faults(CameraSite(server), orders, json, lambda: wait(duration))
 
 
 def _pass_on(target: str, host: str, port: int, faults: list[str], duration: float | None, json: bool) -> None:
     from pipeline.fakecam.console import ProxySite
     from pipeline.fakecam.proxy import FaultProxy
 
-    orders = _orders(faults, ProxySite.kinds, (), ProxySite.scope)
+    orders = read_orders(faults, ProxySite.kinds, (), ProxySite.scope)
     with _stop_signals() as wait, FaultProxy(*_address(target), host=host, port=port) as proxy:
-        _say(
-            {"proxy": proxy.address, "target": target}, f"{proxy.address} passes on to {target}; Ctrl-C ends it.", json
-        )
-        _take_faults(ProxySite(proxy), orders, json, lambda: wait(duration))
-
-
-def _orders(
-    texts: list[str], kinds: Mapping[str, type[Any]], cameras: Collection[str], scope: tuple[str, Collection[str]]
-) -> list[Order[Any]]:
-    from pipeline.fakecam.fault_text import parse_order
-
-    return [parse_order(text, kinds, cameras, scope=scope) for text in texts]
-
-
-def _take_faults(site: Site, orders: list[Order[Any]], json: bool, wait: Callable[[], object]) -> None:
-    """Inject what was ordered, then what is typed, until `wait` returns."""
-    from pipeline.fakecam.console import Console
-
-    console = Console(site)
-    for order in orders:
-        console.inject(order)
-
-    def take(line: str) -> None:
-        reply = console.answer(line)
-        _say(reply, reply.text if reply.ok else f"vidpipe: {reply.text}", json)
-
-    with typed_lines(take):
-        wait()
-
-
-def _say(facts: object, text: str, json: bool) -> None:
-    import msgspec
-
-    typer.echo(msgspec.json.encode(facts).decode() if json else text)
-    sys.stdout.flush()
+        say({"proxy": proxy.address, "target": target}, f"{proxy.address} passes on to {target}; Ctrl-C ends it.", json)
+        take_faults(ProxySite(proxy), orders, json, lambda: wait(duration))
 
 
 def _address(target: str) -> tuple[str, int]:
@@ -155,38 +109,6 @@ def _address(target: str) -> tuple[str, int]:
     if match is None or not 0 < int(match[2]) < 65536:
         raise ConfigError(f"--proxy is {target!r}; write the server's address and port, such as 127.0.0.1:8554")
     return match[1], int(match[2])
-
-
-def _tls(certificate: Path | None, key: Path | None) -> ssl.SSLContext | None:
-    import ssl
-
-    if certificate is None and key is None:
-        return None
-    if certificate is None or key is None:
-        raise ConfigError("--tls-cert and --tls-key belong together: name the certificate and its private key")
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    try:
-        context.load_cert_chain(certificate, key, password=lambda: "")  # rather refuse than ask at the terminal
-    except OSError as error:
-        reason = error.reason.replace("_", " ").lower() if isinstance(error, ssl.SSLError) else error.strerror
-        raise ConfigError(
-            f"--tls-cert {certificate} and --tls-key {key} cannot be used ({reason}); "
-            "give a certificate and its private key without a password, both in PEM"
-        ) from error
-    return context
-
-
-def _guard(user: str | None, password_env: str | None, auth: Authentication) -> Guard | None:
-    from pipeline.rtsp.auth import Credentials, Guard
-
-    if user is None and password_env is None:
-        return None
-    if not user or not password_env:
-        raise ConfigError("--user and --password-env belong together: name a user and the variable with the password")
-    password = os.environ.get(password_env)
-    if not password:
-        raise ConfigError(f"--password-env names {password_env}, which is not set: put the password there")
-    return Guard(Credentials(user, password), auth.value)
 
 
 def _paths(path: str, cameras: int) -> list[str]:
