@@ -14,12 +14,15 @@ import numpy as np
 import pytest
 from processes import VIDPIPE, environment, write_config
 
+from pipeline import app
+from pipeline.config.load import load_config, select_cameras
+from pipeline.config.schema import Config
 from pipeline.durability.files import CheckpointFiles
 from pipeline.durability.format import decode_checkpoint
-from pipeline.stream.messages import Prediction, Status
+from pipeline.stream.messages import Message, Prediction, Status
 from pipeline.stream.subscriber import Subscriber
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.timeout(300)
 _CLIP, _FPS = "vidpipe.clip/1", 5
 
 
@@ -78,6 +81,28 @@ def check_goes_on(before: dict, after: dict) -> None:
     assert media_s == pytest.approx((after["captured_at"] - before["captured_at"]) / 1e9, abs=0.1)
 
 
+def test_a_pipeline_that_was_stopped_goes_on_with_its_session(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    config = load_config(configure(tmp_path))
+    stepped, following = (first_status(config, least) for least in (2, 0))
+    assert stepped.session == following.session != ""
+    assert stepped.epoch < following.epoch
+
+
+def first_status(config: Config, least: int) -> Status:
+    """Run in this process until so many frames were stepped."""
+    found: list[Status] = []
+
+    def hear(message: Message) -> None:
+        if isinstance(message, Status) and message.counts.processed >= least and not found:
+            found.append(message)
+            signal.raise_signal(signal.SIGTERM)
+
+    app.run(config, select_cameras(config, []), app.RunOptions(duration_s=30.0), hear)
+    return found[0]
+
+
+@pytest.mark.slow
 def test_killed_at_any_moment_a_camera_goes_on_with_its_session(tmp_path):
     config, rng = configure(tmp_path), np.random.default_rng(9)
     with vidpipe_run(config, tmp_path) as run:
@@ -93,6 +118,7 @@ def test_killed_at_any_moment_a_camera_goes_on_with_its_session(tmp_path):
             run.end(signal.SIGKILL)
 
 
+@pytest.mark.slow
 def test_an_orderly_stop_loses_no_step(tmp_path):
     config = configure(tmp_path)
     with vidpipe_run(config, tmp_path) as run:
@@ -106,6 +132,7 @@ def test_an_orderly_stop_loses_no_step(tmp_path):
     assert first["state"]["age_steps"] > kept.memory.age_steps
 
 
+@pytest.mark.slow
 def test_a_start_that_comes_too_late_begins_anew(tmp_path):
     config = configure(tmp_path, max_gap_s=0.4)
     with vidpipe_run(config, tmp_path) as run:
@@ -153,6 +180,7 @@ def immutable(folder: Path) -> Iterator[None]:
         subprocess.run(["chattr", "-i", str(folder)], check=True)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name != "posix" or os.geteuid() != 0, reason="spoiling a disk needs root")
 @pytest.mark.parametrize("fault", ["full", "read-only"])
 def test_a_full_or_read_only_disk_stops_no_prediction_and_heals(tmp_path, fault):
