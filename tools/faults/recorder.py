@@ -22,7 +22,7 @@ from pipeline.stream.subscriber import Subscriber
 
 
 class Line(msgspec.Struct, frozen=True):
-    """One message, or one gap of `count` messages from `seq` on."""
+    """One message, or a gap of `gap` messages from `seq` on; `repaired` counts what was asked for and came so far."""
 
     at_s: float
     camera: str
@@ -31,6 +31,7 @@ class Line(msgspec.Struct, frozen=True):
     seq: int
     published_at: int = 0
     gap: int = 0
+    repaired: int = 0
 
 
 @dataclass(frozen=True)
@@ -77,6 +78,7 @@ def main() -> None:
                     message.epoch,
                     message.seq,
                     message.published_at,
+                    repaired=subscriber.repaired,
                 )
                 file.write(msgspec.json.encode(row) + b"\n")
 
