@@ -48,9 +48,17 @@ def confine() -> None:
     _limit(resource.RLIMIT_FSIZE, 0)
     sys.dont_write_bytecode = True
     if sys.platform == "linux":
-        libc = ctypes.CDLL(None)
-        libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
-        libc.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
+        ctypes.CDLL(None).prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+    hide()
+
+
+def hide() -> None:
+    """Let no other process of the same user read this one's environment or memory, or trace it (Linux only).
+
+    For the parent too: a capture process without the passwords of other cameras could read them there.
+    """
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
 
 
 def _limit(what: int, most: int) -> None:

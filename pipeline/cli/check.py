@@ -23,9 +23,11 @@ def check(
     """
     import msgspec
 
+    from pipeline.capture.confinement import hide
     from pipeline.config.load import find_config, load_config, select_cameras
     from pipeline.trial import try_cameras
 
+    hide()
     settings = load_config(config)
     chosen = select_cameras(settings, cameras or [])
     if not json:

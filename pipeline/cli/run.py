@@ -47,10 +47,12 @@ def run(
     # BLAS threads would spin against the engine's own; numpy reads this when it is first imported
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from pipeline import app
+    from pipeline.capture.confinement import hide
     from pipeline.cli.screen import open_screen
     from pipeline.config.load import find_config, load_config, select_cameras
 
     log_to_stderr(as_json=log_format is LogFormat.JSON)
+    hide()
     settings = load_config(config)
     _log_as(settings, log_format, narrate=json or quiet)
     chosen = select_cameras(settings, cameras or [])

@@ -134,6 +134,30 @@ def test_a_capture_process_knows_nothing_of_other_cameras(monkeypatch):
         assert b"Kanari" not in (seen / "environ").read_bytes()
 
 
+@pytest.mark.parametrize(("deed", "expected"), [("", "open"), ("hide()", "closed")])
+def test_a_parent_that_hides_keeps_its_environment_from_its_children(deed, expected):
+    """Else what is left out of a capture process's environment stands open in its parent's."""
+    code = f"""
+import ctypes, os
+from pipeline.capture.confinement import hide
+if os.getuid() == 0:
+    os.setgroups([]), os.setgid(65534), os.setuid(65534)
+ctypes.CDLL(None).prctl(4, 1, 0, 0, 0)  # as after an ordinary start
+{deed}
+if os.fork():
+    os.wait()
+else:
+    try:
+        open(f"/proc/{{os.getppid()}}/environ").close()
+        print("open")
+    except PermissionError:
+        print("closed")
+"""
+    here = {**os.environ, "PYTHONPATH": str(ROOT)}
+    said = subprocess.run([sys.executable, "-c", code], env=here, capture_output=True, text=True, check=True).stdout
+    assert said.split() == [expected]
+
+
 def test_a_confined_process_can_do_little(tmp_path):
     code = """
 import ctypes, os, resource, sys
