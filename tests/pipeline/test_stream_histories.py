@@ -57,9 +57,8 @@ def test_a_history_of_all_faults_meets_all_of_them():
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("allowed", [None, GENTLE], ids=["all faults", "network only"])
 def test_long_histories(allowed, capsys):
-    longest = None
-    for seed in range(20):
-        world = run(seed, 10_000, allowed)
-        longest = max(longest or world, world, key=lambda each: sum(map(len, each.published.values())))
+    for seed in range(10):
+        run(seed, 10_000, allowed)
+    longest = run(10, 100_000, allowed)
     with capsys.disabled():
         print(f"\nlongest history: {longest.story()}")  # noqa: T201 - what this test is asked for

@@ -99,7 +99,7 @@ class World:
         self.archive = FailingArchive(
             self.folder / "journal.sqlite",
             self.epoch,
-            Limits(MAX_AGE_S, memory_bytes=MEMORY_BYTES),
+            Limits(MAX_AGE_S, memory_bytes=MEMORY_BYTES, written_bytes=MEMORY_BYTES // 3),
             lambda: round(self.now_s * 1e9),
         )
         self.archive.flush(self.now_s)
