@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from math import prod
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from engines.errors import ModelError
 from pipeline.durability.clocks import Clocks, OutdatedError, elapsed_s, read_clocks
 from pipeline.durability.files import CheckpointFiles, content
@@ -74,14 +76,14 @@ def _judge(checkpoint: Checkpoint, camera: str, wanted: Wanted, now: Clocks) -> 
     if facts != wanted.facts:
         changed = [name for name in facts.__struct_fields__ if getattr(facts, name) != getattr(wanted.facts, name)]
         raise ModelError(f"the camera has another {' and '.join(changed)} now")
-    _check_shapes(checkpoint, wanted)
+    _check_tensors(checkpoint, wanted)
     age_ns = checkpoint.age_ns(elapsed_s(checkpoint.clocks, now))
     if age_ns > wanted.max_gap_s * 1e9:
         raise OutdatedError(f"it is {age_ns / 1e9:.1f} s old, and continuity.max_gap_s is {wanted.max_gap_s:g}")
     return age_ns
 
 
-def _check_shapes(checkpoint: Checkpoint, wanted: Wanted) -> None:
+def _check_tensors(checkpoint: Checkpoint, wanted: Wanted) -> None:
     tensors = checkpoint.snapshot.tensors
     if tensors.keys() != wanted.shapes.keys():
         raise ModelError("its state tensors have other names than the model's")
@@ -91,3 +93,5 @@ def _check_shapes(checkpoint: Checkpoint, wanted: Wanted) -> None:
             raise ModelError(
                 f"it has {name} as {list(saved.shape)} in {len(saved.data)} bytes, the model as {list(shape)}"
             )
+        if not np.isfinite(np.frombuffer(saved.data, "<f4")).all():
+            raise ModelError(f"it has values in {name} that are no numbers")

@@ -349,6 +349,14 @@ def test_another_model_and_other_shapes_are_refused(tmp_path, caplog):
         assert reason in caplog.text
 
 
+def test_a_state_that_is_no_number_is_refused_before_it_comes_near_the_model(tmp_path, caplog):
+    one = checkpoint()
+    tensor = changed(one.snapshot.tensors["h"], data=np.array([1, np.nan, 2], "<f4").tobytes())
+    store(tmp_path, changed(one, snapshot=changed(one.snapshot, tensors={"h": tensor})))
+    assert load_checkpoint(tmp_path, "camera0", wanted(), NOW) is None
+    assert "values in h that are no numbers" in caplog.text
+
+
 def changed_wanted(fit, **change):
     return type(fit)(**{**fit.__dict__, **change})
 
