@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import gc
-import os
-import signal
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
-
-from platformdirs import user_state_dir
 
 from pipeline.capture.fleet import Fleet
 from pipeline.control.server import ControlServer
@@ -26,17 +22,14 @@ from pipeline.live import LiveCameras
 from pipeline.operations.metrics import Gauges
 from pipeline.operations.monitor import Monitor
 from pipeline.orders import Orders
+from pipeline.publishing import Publishing, open_publishing
 from pipeline.reload import Loader, Reloader
-from pipeline.stream.archive import Limits
+from pipeline.stop_signals import stop_signals
 from pipeline.stream.epoch import next_epoch
-from pipeline.stream.journal import Journal
-from pipeline.stream.publisher import Publisher
-from pipeline.stream.replay_server import ReplayServer
 
 if TYPE_CHECKING:
     from pipeline.capture.supervisor import CameraState
     from pipeline.config.schema import Camera, Config
-    from pipeline.keys.server import ServerKeys
     from pipeline.stream.messages import Message
 
 
@@ -94,23 +87,11 @@ def run(
         settings = settings.model_copy(update={"backend": options.backend})
     with ExitStack() as stack:
         monitor = stack.enter_context(Monitor(config.metrics.bind))
-        epoch = next_epoch(Path(user_state_dir("vidpipe")))
-        bind, wire = config.publish.bind, config.publish.format
-        keys = server_keys(config, insecure=options.insecure)
-        replay = _replay_server(stack, config, options, keys)
-        publisher = stack.enter_context(
-            Publisher(
-                bind,
-                epoch=epoch,
-                wire=wire,
-                insecure=options.insecure,
-                keys=keys,
-                replay=replay.announced if replay else "",
-            )
-        )
         folder = stack.enter_context(state_folder(config))
-        journal = _journal(stack, config, folder, epoch, replay)
-        publisher.sink = journal.record if journal else None
+        epoch = next_epoch(folder)
+        keys = server_keys(config, insecure=options.insecure)
+        publishing = stack.enter_context(open_publishing(config, folder, epoch, keys=keys, insecure=options.insecure))
+        publisher = publishing.publisher
         checkpoints = folder / "checkpoints"
         checkpointer = stack.enter_context(Checkpointer(checkpoints, config.state.checkpoint_s))
         keeper = StateKeeper(checkpointer, checkpoints, epoch)
@@ -130,9 +111,9 @@ def run(
             turn=_all(publisher.attend, orders.turn, reloader.turn, live.remember_when_due),
             second=_all(publisher.look, reloader.look, monitor.beat),
         )
-        with _signals(fleet.wake, reloader) as stopped:
+        with stop_signals(fleet.wake, reloader.ask) as stopped:
             deadline_s = time.monotonic() + options.duration_s if options.duration_s else float("inf")
-            monitor.gauges = partial(_gauges, publisher, checkpointer, journal)
+            monitor.gauges = partial(_gauges, publishing, checkpointer)
             monitor.ready()
             loop.run(lambda: stopped() or time.monotonic() >= deadline_s, chores)
         monitor.stopping()
@@ -150,32 +131,9 @@ def _unchanged(config: Config, cameras: Mapping[str, Camera]) -> tuple[Config, M
     return config, cameras
 
 
-def _replay_server(
-    stack: ExitStack, config: Config, options: RunOptions, keys: ServerKeys | None
-) -> ReplayServer | None:
-    """Where subscribers ask for what they missed, unless the configuration says nowhere."""
-    replay = config.publish.replay
-    if replay == "off":
-        return None
-    bind, insecure = config.publish.bind, options.insecure
-    server = (
-        ReplayServer(replay, bind, secure=keys.secure, allowed=keys.allowed)
-        if keys
-        else ReplayServer(replay, bind, insecure=insecure)
-    )
-    return stack.enter_context(server)
-
-
-def _journal(stack: ExitStack, config: Config, folder: Path, epoch: int, replay: ReplayServer | None) -> Journal | None:
-    """What was published is kept for as long as somebody can ask for it."""
-    if replay is None:
-        return None
-    limits = Limits(config.publish.journal.max_age_s, config.publish.journal.max_mb)
-    return stack.enter_context(Journal(folder / "journal.sqlite", epoch, limits, server=replay))
-
-
-def _gauges(publisher: Publisher, checkpointer: Checkpointer, journal: Journal | None) -> Gauges:
+def _gauges(publishing: Publishing, checkpointer: Checkpointer) -> Gauges:
     """What the monitor asks each second."""
+    publisher, journal = publishing.publisher, publishing.journal
     return Gauges(
         subscribers=publisher.subscribers,
         auth_failures=publisher.auth_failures,
@@ -199,45 +157,3 @@ def _all(*acts: Callable[[], None]) -> Callable[[], None]:
             act()
 
     return run_all
-
-
-@contextmanager
-def _signals(wake: Callable[[], None], reloader: Reloader) -> Iterator[Callable[[], bool]]:
-    """SIGINT and SIGTERM ask for an orderly stop; a second one ends the process at once.
-
-    SIGHUP asks for a reload, but for a stop where it means that the terminal was closed.
-    """
-    received: list[int] = []
-    in_terminal = _has_terminal()
-
-    def stop(number: int, _frame: object) -> None:
-        received.append(number)
-        wake()
-        signal.signal(number, signal.SIG_DFL)
-
-    def reload(number: int, frame: object) -> None:
-        if in_terminal and not _has_terminal():
-            stop(number, frame)
-        else:
-            reloader.ask()
-
-    handlers: dict[int, Callable[[int, object], None]] = {
-        signal.SIGINT: stop,
-        signal.SIGTERM: stop,
-        signal.SIGHUP: reload,
-    }
-    before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
-    try:
-        yield lambda: bool(received)
-    finally:
-        for number, earlier in before.items():
-            signal.signal(number, earlier)
-
-
-def _has_terminal() -> bool:
-    """Whether this process belongs to a terminal that is still there."""
-    try:
-        os.close(os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY))
-    except OSError:
-        return False
-    return True
