@@ -207,7 +207,10 @@ class RollingBuffer:
         They count as overrun, and the next frame tells of them: in `dropped`, and with their flags.
         """
         count = 0
-        while (header := self.peek()) is not None and header.monotonic_ns < before_ns:
+        for _ in range(self.slots):
+            header = self.peek()
+            if header is None or header.monotonic_ns >= before_ns:
+                break
             self._left_out, self._left_flags = header.dropped + 1, header.flags & _ONCE
             self._words[_EXPIRED] += 1
             self._words[_READ] += 1

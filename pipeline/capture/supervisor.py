@@ -97,7 +97,7 @@ class CameraSupervisor:
     def tick(self, now_s: float) -> None:
         """Do what is due at the monotonic time `now_s`: start, restart, look, or end a process that hangs."""
         self._collect(now_s)
-        if self.plan.source.live and not self._waits:
+        if self.plan.source.live and not self._waits and self.ring.is_sound():
             # after a time in which nobody read, the camera's present counts and not what lay in the ring
             self.ring.expire(round((now_s - self.plan.stall_s) * 1e9))
         if self.process is not None:

@@ -14,10 +14,14 @@ from videos import pictures, write_video
 
 from pipeline.capture.backoff import Backoff
 from pipeline.capture.fleet import Fleet
+from pipeline.capture.link import Link
+from pipeline.capture.process import CaptureProcess
+from pipeline.capture.protocol import CREDIT, Ended, EndReason, encode
 from pipeline.capture.ring import FrameFlag, FrameHeader
 from pipeline.capture.supervisor import CameraState, CameraSupervisor
 from pipeline.fakecam import Encoding, FakeCamera
 from pipeline.fakecam.pictures import PictureMedia
+from pipeline.redaction import NO_SECRETS
 from pipeline.rtsp.auth import Credentials, Guard
 
 WIDTH, HEIGHT, FPS = 320, 240, 15
@@ -170,6 +174,31 @@ def test_a_camera_that_comes_back_with_another_picture_size_says_so():
     assert not any(FrameFlag.RESIZED in h.flags for h in before.headers)
     resized = [h for h in after.headers if FrameFlag.RESIZED in h.flags]
     assert [connected(h) for h in resized] == [True]
+
+
+@pytest.mark.slow
+def test_a_capture_process_gone_mad_is_ended_and_the_next_one_finds_a_sound_ring():
+    with Fleet([plan("a", "scene://?fps=30&width=160&height=120")]) as fleet:
+        camera = fleet.cameras["a"]
+        read(fleet, lambda logs: len(logs["a"].headers) > 5)
+        camera.ring._words[0] = 1 << 60  # as a decoder that was taken over could
+        while camera.connections < 2 or camera.state is not CameraState.RUNNING:
+            fleet.wait(0.1)
+        assert camera.reconnects == {"crashed": 1}
+        assert camera.ring.is_sound()
+        read(fleet, lambda logs: len(logs["a"].headers) > 5)
+
+
+def test_what_a_process_said_before_it_left_is_heard_though_it_never_read_a_credit():
+    ours, theirs = Link.pair()
+    ours.send_bytes(CREDIT)
+    ended = Ended(EndReason.FINISHED, "all frames were read")
+    theirs.send(encode(ended))
+    theirs.close()
+    process = CaptureProcess.__new__(CaptureProcess)
+    process._link, process._secrets = ours, NO_SECRETS
+    assert list(process.news()) == [ended]
+    ours.close()
 
 
 def test_a_file_whose_capture_process_dies_is_not_begun_again(tmp_path):
