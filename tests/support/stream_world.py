@@ -36,6 +36,7 @@ TIMEOUT_S = 2.0
 MAX_AGE_S = 20.0
 MEMORY_BYTES = 30_000  # about eighty messages
 WRITTEN_AFTER = 40
+STEP_S = 0.002
 
 Lane = tuple[str, str]
 Position = tuple[int, int]
@@ -251,7 +252,7 @@ class World:
         """The desk gives everything that the journal holds, and says of all the rest that it is lost."""
         answer = decode_answer(frames[0])
         if not isinstance(answer, RangeAnswer):
-            assert self.archive.gone or self.archive.alarm, answer
+            assert self.archive.gone or self.archive.alarm or answer.busy, answer
             return
         question = decode_request(request)
         lane = (question.camera, question.kind)
@@ -297,6 +298,7 @@ class World:
                 self.ask(listener)
                 while listener.answers:
                     self.answer(listener, 0)
+                    self.ask(listener)
             self.wait(0.3)
             if not any(listener.order.held for listener in self.listeners):
                 break
@@ -357,6 +359,7 @@ GENTLE = LOSSLESS | {"ask", "answer"}
 def act(world: World, action: str, random: Random) -> None:
     """One step of a history; `random` decides the details."""
     world.steps += 1
+    world.now_s += STEP_S
     world.seen[action] += 1
     listener = random.choice(world.listeners) if world.listeners else None
     if action == "publish":
