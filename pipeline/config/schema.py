@@ -155,7 +155,7 @@ class Publish(_Section):
         description="Where missed messages can be asked for; else the port after bind's. off: nowhere.",
     )
     journal: Journal = Journal()
-    keys: str | None = Field(None, description="Folder of the keys (vidpipe keys new); without one, loopback only.")
+    keys: str | None = Field(None, description="Folder of the keys (vidpipe keys new): who may connect.")
 
     @field_validator("bind")
     @classmethod

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,8 +17,6 @@ from pipeline.keys.store import Client, KeyStore, Role
 from pipeline.keys.zap import DOMAIN, Refusal, guard
 
 if TYPE_CHECKING:
-    import os
-
     from pipeline.keys.certificate import Certificate
 
 _log = logging.getLogger(__name__)
@@ -126,7 +125,8 @@ class ServerKeys:
 
     def _look(self) -> _Stamp:
         try:
-            found = [(path.name, path.stat()) for path in self._store.client_folder.iterdir()]
+            with os.scandir(self._store.client_folder) as entries:
+                found = [(entry.name, entry.stat()) for entry in entries]
         except OSError as error:
             _log.warning("the key folder %s cannot be read (%s): nobody is let in", self._store.folder, error.strerror)
             return ()

@@ -44,7 +44,7 @@ def test_the_subscriber_examples_print_predictions(tmp_path, text):
     assert re.search(r"idle|passing|loitering|left_behind", line), line
 
 
-@pytest.mark.parametrize("number", [1, 2])
+@pytest.mark.parametrize("number", [-2, -1])
 def test_the_sender_examples_are_understood(tmp_path, number):
     example = blocks("python", (ROOT / "docs" / "stream.md").read_text())[number]
     address = f"tcp://127.0.0.1:{free_port()}"
