@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import statistics
 from pathlib import Path
 from typing import Any
 
-from faults.soak_report import Report
+from faults.soak_report import LOOKS, Report
 
+_CAPTURE = "PSS per capture process, MiB"
 _BLUE, _ORANGE, _GREEN, _RED, _GREY = "#3b6fb6", "#e08214", "#27774b", "#c0392b", "#8c8c8c"
 
 
@@ -34,32 +36,22 @@ def draw(report: Report, path: Path) -> None:
 
 
 def _memory(axes: Any, report: Report) -> None:
-    minutes = [sample.at_s / 60 for sample in report.samples]
-    rss, slope = [sample.main_rss_mib for sample in report.samples], report.slopes["main RSS, MiB"]
-    label = f"main process RSS: {slope.per_hour:+.2f} MiB/h ({slope.low:+.2f} to {slope.high:+.2f})"
-    axes.plot(minutes, rss, color=_BLUE, linewidth=1.2, label=label)
-    own = report.slopes["main heap and stacks, MiB"]
-    axes.plot(
-        minutes,
-        [sample.main_own_mib for sample in report.samples],
-        color=_BLUE,
-        linewidth=0.9,
-        linestyle=":",
-        label=f"its heap and stacks: {own.per_hour:+.2f} MiB/h ({own.low:+.2f} to {own.high:+.2f})",
-    )
-    capture = report.slopes["PSS per capture process, MiB"]
-    right = axes.twinx()
-    right.plot(
-        minutes,
-        [sample.captures_pss_mib / max(1, sample.captures) for sample in report.samples],
-        color=_ORANGE,
-        linewidth=0.9,
-        label=f"PSS per capture process (right): {capture.per_hour:+.2f} MiB/h",
-    )
-    right.set_ylabel("MiB per capture process", color=_ORANGE)
-    right.set_ylim(bottom=0)
-    axes.set_ylabel("MiB, main process", color=_BLUE)
-    _legend(axes, right)
+    """Each curve from its own median of the ten minutes after the warm-up, so that a leak of a MiB an hour shows."""
+    for name, colour in (("main RSS, MiB", _BLUE), ("main heap and stacks, MiB", _GREEN), (_CAPTURE, _ORANGE)):
+        values = [LOOKS[name](sample) for sample in report.samples]
+        minutes = [sample.at_s / 60 for sample in report.samples]
+        first = report.setting.warm_up_s / 60
+        level = statistics.median(v for m, v in zip(minutes, values, strict=True) if first <= m <= first + 10)
+        slope = report.slopes[name]
+        label = f"{name.removesuffix(', MiB')}, {level:.0f} MiB: {slope.per_hour:+.2f} MiB/h"
+        label += f" ({slope.low:+.2f} to {slope.high:+.2f})"
+        axes.plot(minutes, [value - level for value in values], color=colour, linewidth=1, label=label)
+    hours = (report.setting.seconds - report.setting.warm_up_s) / 3600
+    span = [report.setting.warm_up_s / 60, report.setting.seconds / 60]
+    axes.plot(span, [0, hours], color="black", linewidth=0.8, linestyle="--", label="1 MiB/h")
+    axes.set_ylabel("MiB above the level after the warm-up")
+    axes.set_ylim(-6, 6)
+    axes.legend(loc="lower right", fontsize=8)
 
 
 def _holds(axes: Any, report: Report) -> None:
@@ -83,6 +75,8 @@ def _latency(axes: Any, report: Report) -> None:
     axes.plot(minutes, [window.p50_ms for window in report.windows], "-", color=_GREEN, label="p50")
     axes.plot(minutes, [window.p99_ms for window in report.windows], "-", color=_RED, label="p99")
     axes.set_yscale("log")
+    axes.yaxis.set_major_formatter("{x:g}")
+    axes.yaxis.set_minor_formatter("{x:g}")
     axes.set_ylabel("capture to publication, ms")
     right = axes.twinx()
     load = [sample.busy_cores for sample in report.samples]
@@ -96,16 +90,14 @@ def _latency(axes: Any, report: Report) -> None:
 
 def _faults(axes: Any, report: Report) -> None:
     kinds = sorted({fault for _, _, fault in report.marks})
-    for kind, colour in zip(
-        kinds, ("#3b6fb6", "#e08214", "#27774b", "#c0392b", "#8c8c8c", *["black"] * 9), strict=False
-    ):
+    for number, kind in enumerate(kinds):
         marks = [(at_s / 60, camera) for at_s, camera, fault in report.marks if fault == kind]
-        axes.plot(*zip(*marks, strict=True), "|", color=colour, markersize=9, label=f"{kind}: {len(marks)}")
+        axes.plot(*zip(*marks, strict=True), "|", color=f"C{number}", markersize=9, label=f"{kind}: {len(marks)}")
     axes.set_ylabel("camera")
     axes.set_yticks(range(report.setting.cameras))
     axes.set_ylim(-0.7, report.setting.cameras - 0.3)
     if kinds:
-        axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.35), ncols=6, fontsize=8, frameon=False)
+        axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.35), ncols=9, fontsize=8, frameon=False)
 
 
 def _legend(axes: Any, right: Any) -> None:

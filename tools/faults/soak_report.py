@@ -158,7 +158,7 @@ def windows_of(clips: Sequence[tuple[float, float]], window_s: float) -> list[Wi
 def judge_all(setting: Setting, ledger: Ledger) -> Report:
     """Slopes after the warm-up, and every verdict."""
     samples = [sample for sample in ledger.samples if sample.at_s >= setting.warm_up_s]
-    slopes = {name: _slope(samples, look, setting.bin_s) for name, look in _LOOKS.items()}
+    slopes = {name: _slope(samples, look, setting.bin_s) for name, look in LOOKS.items()}
     windows = windows_of(ledger.clips, setting.bin_s)
     verdicts = [*_growth(slopes, setting), _latency(windows, setting), *_integrity(setting, ledger)]
     totals = {"reconnects": Counter[str](), "resets": Counter[str]()}
@@ -189,7 +189,7 @@ def judge_all(setting: Setting, ledger: Ledger) -> Report:
     )
 
 
-_LOOKS: dict[str, Callable[[Sample], float]] = {
+LOOKS: dict[str, Callable[[Sample], float]] = {
     "main RSS, MiB": lambda s: s.main_rss_mib,
     "main heap and stacks, MiB": lambda s: s.main_own_mib,
     "main shared memory, MiB": lambda s: s.main_shared_mib,
