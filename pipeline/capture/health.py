@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 _STALLED_AT = 0.75  # of the stall limit
 _BLOCKED_AFTER_S = 2.0
+_BLOCKED_FILE_AFTER_S = 10.0  # files go in step with the slowest of them
 _WINDOW_S = 5.0
 _DEGRADED_AT = 5  # complaints of the decoder within the window
 _MENDED_AT = 1
@@ -43,7 +44,7 @@ class Health:
         """A connection begins."""
         self.frozen = False  # as the capture process says
         self._grabbed = (counts.grabbed if counts else 0, now_s)
-        self._read = (counts.read if counts else 0, now_s)
+        self._taken = (counts.taken if counts else 0, now_s)
         self._complaints: deque[tuple[float, int]] = deque([(now_s, counts.damaged if counts else 0)])
         self._degraded = False
 
@@ -64,10 +65,10 @@ class Health:
         # a file that waits for its reader stands still on purpose
         if counts.grabbed != self._grabbed[0] or (waits and full):
             self._grabbed = (counts.grabbed, now_s)
-        if counts.read != self._read[0] or not full:
-            self._read = (counts.read, now_s)
+        if counts.taken != self._taken[0] or not counts.waiting:
+            self._taken = (counts.taken, now_s)
         self._count_complaints(now_s, counts.damaged)
-        if now_s - self._read[1] >= _BLOCKED_AFTER_S:
+        if now_s - self._taken[1] >= (_BLOCKED_FILE_AFTER_S if waits else _BLOCKED_AFTER_S):
             return CameraState.BLOCKED
         if now_s - self._grabbed[1] >= _STALLED_AT * self._stall_s:
             return CameraState.STALLED

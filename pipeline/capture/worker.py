@@ -103,7 +103,7 @@ class Capture:
         self._frozen = False
         self._damaged_ns: int | None = None  # when the decoder complained, until a picture that needs no other one
         self._token = pack_token(order.token)
-        self._grabbed = 0
+        self._grabbed = self._complaints = 0
         self._size: tuple[int, int] | None = None
         self._good_ns = self._idle_ns = 0
 
@@ -177,6 +177,7 @@ class Capture:
             return False
         if news.errors:
             self._ring.count("damaged", news.errors)
+            self._complaints += news.errors
             self._damaged_ns = now_ns
         if news.size and self._size and news.size != self._size:
             self._flags |= FrameFlag.RESIZED
@@ -262,7 +263,8 @@ class Capture:
         if counted and self._grabbed < _MISSING_FRAMES * source.frame_count:
             found = f"{self._grabbed} of {source.frame_count} frames could be read"
             return Ended(EndReason.FAILED, f"the file is cut off or damaged: {found}")
-        return Ended(EndReason.FINISHED, f"all {self._grabbed} frames were read")
+        damage = f", with {self._complaints} complaints of the decoder" if self._complaints else ""
+        return Ended(EndReason.FINISHED, f"all {self._grabbed} frames were read{damage}")
 
     def _not_opened(self, error: SourceError) -> Ended:
         from pipeline.capture.diagnosis import reason_of  # noqa: PLC0415 - wanted after a failure only

@@ -2,6 +2,8 @@
 
 from dataclasses import replace
 
+import pytest
+
 from pipeline.capture.backoff import CrashLoop
 from pipeline.capture.health import Health
 from pipeline.capture.ring import CaptureCounts
@@ -17,12 +19,19 @@ class Watched:
         self.health = Health(stall_s)
         self.health.begin(self.now_s, START)
 
-    def live(self, seconds: float, *, grabbed: int = 2, read: int = 2, damaged: int = 0) -> list[str]:
+    def live(self, seconds: float, *, grabbed: int = 2, read: int = 2, damaged: int = 0, expired: int = 0) -> list[str]:
         states = []
         for _ in range(round(seconds * 4)):
             self.now_s += 0.25
             c = self.counts
-            self.counts = replace(c, grabbed=c.grabbed + grabbed, read=c.read + read, damaged=c.damaged + damaged)
+            self.counts = replace(
+                c,
+                grabbed=c.grabbed + grabbed,
+                written=c.written + grabbed,
+                read=c.read + read + expired,
+                damaged=c.damaged + damaged,
+                expired=c.expired + expired,
+            )
             states.append(self.health.look(self.now_s, self.counts, full=self.full, waits=self.waits).value)
         return states
 
@@ -38,23 +47,25 @@ def test_it_stalls_at_three_quarters_of_the_limit_and_runs_with_the_next_frame()
     assert camera.live(0.5) == ["running", "running"]
 
 
-def test_a_full_ring_that_nobody_reads_is_blocked_and_no_stall():
+@pytest.mark.parametrize("expired", [0, 1])
+def test_frames_that_nobody_takes_are_blocked_and_no_stall(expired):
     camera = Watched()
-    camera.full = True
-    assert camera.live(3, read=0)[-1] == "blocked"
+    camera.live(1)
+    assert camera.live(3, read=0, expired=expired)[-1] == "blocked"
     assert camera.live(0.25, read=1) == ["running"]
 
 
 def test_a_file_that_waits_for_its_reader_does_not_stall():
     camera = Watched(waits=True)
     camera.full = True
-    assert set(camera.live(10, grabbed=0, read=1)) == {"running"}
-    assert camera.live(3, grabbed=0, read=0)[-1] == "blocked"
+    assert set(camera.live(10, grabbed=1, read=1)) == {"running"}
+    camera.live(1, grabbed=1, read=0)
+    assert camera.live(10, grabbed=0, read=0)[-1] == "blocked"
     assert camera.now_s - camera.health.heard_s == 0
 
 
-def test_a_slow_file_is_not_blocked_while_its_ring_has_room():
-    assert "blocked" not in Watched(waits=True).live(10, grabbed=1, read=0)
+def test_a_file_that_others_hold_up_for_a_while_is_not_blocked():
+    assert "blocked" not in Watched(waits=True).live(9, grabbed=1, read=0)
 
 
 def test_one_damaged_packet_degrades_nothing_and_a_row_of_them_does_until_they_end():
