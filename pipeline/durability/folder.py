@@ -71,6 +71,6 @@ def _hold(lock: int, path: Path) -> None:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         raise ConfigError(
-            f"another vidpipe is running with the state folder {path}: stop it, or give this one another publish.bind or "
-            "state.folder"
+            f"another vidpipe is running with the state folder {path}: stop it, or give this one another publish.bind "
+            "or state.folder"
         ) from None
