@@ -56,6 +56,9 @@ class PyAvSource:
         self._start, self._tick_ms = stream.start_time or 0, 1000.0 * stream.time_base
         self._times = FrameTimes(self.fps, fill=order.kind == "rtsp")
         self._reformatter = reformatter()
+        # bicubic as in OpenCV, which matters for more than 8 bits; PyAV converts with many threads from version 17 on
+        one_thread = {"threads": 1} if int(self._av.__version__.split(".")[0]) >= 17 else {}
+        self._conversion = {"format": "bgr24", "interpolation": "BICUBIC", **one_thread}
         self._frames: Iterator[Any] = iter(())
         self._frame: Any = None
         self._position_ms = 0.0
@@ -90,7 +93,7 @@ class PyAvSource:
 
     def retrieve(self) -> Picture:
         """Convert to BGR, pixel by pixel as OpenCV does; no copy."""
-        frame = self._reformatter.reformat(self._frame, format="bgr24", threads=1)
+        frame = self._reformatter.reformat(self._frame, **self._conversion)
         plane = frame.planes[0]
         rows = np.frombuffer(plane, np.uint8).reshape(frame.height, plane.line_size)
         return rows[:, : 3 * frame.width].reshape(frame.height, frame.width, 3)

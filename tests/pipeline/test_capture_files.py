@@ -1,11 +1,16 @@
 """Capture of real H.264 files: every due frame once and in order, and one sentence for every kind of bad file."""
 
+import os
+
+import av
 import numpy as np
 import pytest
 from capturing import capture_files, plan, read
 from videos import write_audio, write_changing_size, write_truncated, write_video
 
 from pipeline.capture.fleet import Fleet
+from pipeline.capture.frames import open_source
+from pipeline.capture.protocol import Order
 from pipeline.capture.ring import FrameFlag
 from pipeline.capture.supervisor import CameraState
 
@@ -106,3 +111,41 @@ def test_a_bad_file_is_one_sentence_and_is_not_tried_again(tmp_path, capture, ma
         assert expected in camera.detail
         assert "\n" not in camera.detail
         assert camera.connections == 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "codec", "pixels"),
+    [
+        ("a.avi", "mjpeg", "yuvj420p"),
+        ("b.avi", "mjpeg", "yuvj422p"),
+        ("c.mkv", "libx265", "yuv420p10le"),
+        ("d.mkv", "libvpx-vp9", "yuv420p"),
+        ("e.mp4", "libx264", "yuv444p"),
+    ],
+)
+def test_both_back_ends_turn_any_kind_of_pixels_into_the_same_picture(tmp_path, name, codec, pixels):
+    with av.open(str(tmp_path / name), "w") as container:
+        stream = container.add_stream(codec, rate=15)
+        stream.width, stream.height, stream.pix_fmt = 318, 238, pixels
+        for number in range(5):
+            noise = np.random.default_rng(number).integers(0, 256, (238, 318, 3), dtype=np.uint8)
+            frame = av.VideoFrame.from_ndarray(noise, "bgr24").reformat(format=pixels)
+            frame.pts = number
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    pictures = {capture: list(_pictures(tmp_path / name, capture)) for capture in ("opencv", "pyav")}
+    assert len(pictures["opencv"]) == 5
+    assert pictures["opencv"] == pictures["pyav"]
+
+
+def _pictures(video, capture):
+    log_in, log_out = os.pipe()
+    sizes = {"slots": 2, "height": 2, "width": 2, "rate_hz": 1.0, "open_timeout_ms": 3000, "read_timeout_ms": 1000}
+    order = Order("file", str(video), ring_fd=-1, log_fd=log_in, wake_fd=-1, token=0, capture=capture, **sizes)
+    source = open_source(order)
+    while source.grab():
+        yield source.position_ms(), source.retrieve().tobytes()
+    source.release()
+    os.close(log_in)
+    os.close(log_out)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
-
 import numpy as np
 import pytest
 from capturing import plan, read
@@ -31,10 +29,13 @@ def test_no_frame_of_a_camera_is_lost_and_pyav_places_the_first_ones_too():
     ):
         logs = read(fleet, lambda logs: all(len(log.numbers) > 60 for log in logs.values()))
     # OpenCV gives the first two frames one time, so the second is of no sampling cell of its own
-    assert logs["opencv"].numbers[:40] == [0, *range(2, 41)]
-    assert logs["pyav"].numbers[:40] == list(range(40))
+    for capture, first in (("opencv", [0, 2]), ("pyav", [0, 1])):
+        log = logs[capture]
+        assert log.numbers[:2] == first
+        steps = [1 + header.dropped for header in log.headers[2:]]  # where this test was too slow
+        assert np.diff(log.numbers[1:]).tolist() == steps
     times_s = [header.media_ns / 1e9 for header in logs["pyav"].headers]
-    assert np.allclose(np.diff(times_s), 1 / RATE, atol=1e-4)
+    assert np.allclose(times_s, np.array(logs["pyav"].numbers) / RATE, atol=1e-4)
 
 
 def test_pyav_sees_a_new_picture_size_on_the_very_frame():
@@ -44,8 +45,8 @@ def test_pyav_sees_a_new_picture_size_on_the_very_frame():
         after = read(fleet, lambda logs: any(FrameFlag.RESIZED in h.flags for h in logs["a"].headers))["a"]
         assert (fleet.cameras["a"].size, fleet.cameras["a"].connections) == ((320, 240), 1)
     assert not any(FrameFlag.RESIZED in h.flags for h in before.headers)
-    numbers = [number for number in after.numbers if number >= 0]
-    assert all(b - a == 1 for a, b in itertools.pairwise(numbers))
+    resized = [h for h in after.headers if FrameFlag.RESIZED in h.flags]
+    assert len(resized) == 1
 
 
 @pytest.mark.parametrize(
