@@ -177,6 +177,25 @@ def test_a_camera_that_comes_back_with_another_picture_size_says_so():
 
 
 @pytest.mark.slow
+def test_a_camera_whose_frames_nobody_takes_is_blocked_keeps_its_connection_and_then_shows_the_present():
+    with FakeCamera(media()) as source, Fleet([plan("a", source.url, 10.0, stall_s=2.0)]) as fleet:
+        camera = fleet.cameras["a"]
+        read(fleet, lambda logs: len(logs["a"].headers) > 5)
+        began_s = time.monotonic()
+        while camera.state is not CameraState.BLOCKED or time.monotonic() - began_s < 5:
+            assert time.monotonic() - began_s < 30
+            fleet.wait(0.1)
+        back_ns = time.monotonic_ns()
+        log = read(fleet, lambda logs: camera.state is CameraState.RUNNING and len(logs["a"].headers) > 30)["a"]
+        counts = camera.ring.counts()
+        assert camera.connections == 1
+    assert log.headers[0].dropped > 10
+    assert all(back_ns - header.monotonic_ns < 3e9 for header in log.headers), "no frame of the time before"
+    assert counts.due == counts.taken + counts.waiting + counts.thinned + counts.overrun
+    assert counts.expired > 0
+
+
+@pytest.mark.slow
 def test_a_capture_process_gone_mad_is_ended_and_the_next_one_finds_a_sound_ring():
     with Fleet([plan("a", "scene://?fps=30&width=160&height=120")]) as fleet:
         camera = fleet.cameras["a"]
