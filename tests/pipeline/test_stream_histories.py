@@ -8,7 +8,7 @@ from random import Random
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from stream_world import ACTIONS, GENTLE, World, act
+from stream_world import ACTIONS, GENTLE, MAX_AGE_S, World, act
 
 logging.getLogger("pipeline.stream.archive").setLevel(logging.ERROR)
 
@@ -19,7 +19,8 @@ def run(seed: int, steps: int, allowed: set[str] | None = None) -> World:
     names = [name for name in ACTIONS if allowed is None or name in allowed]
     weights = [ACTIONS[name] for name in names]
     with tempfile.TemporaryDirectory() as folder:
-        world = World(Path(folder))
+        # where nothing is to be lost, nothing may grow too old either
+        world = World(Path(folder), MAX_AGE_S if allowed is None else 1e9)
         world.join()
         for index in range(1, steps + 1):
             act(world, random.choices(names, weights)[0], random)

@@ -5,6 +5,7 @@ threads are not: what is in flight is a list, so that a history can lose, delay,
 """
 
 import sqlite3
+from bisect import bisect_right
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -78,8 +79,9 @@ class Listener:
 class World:
     """One history. Every action is a method; `settle` ends it, and `check` holds at any time."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, max_age_s: float = MAX_AGE_S) -> None:
         self.folder = folder
+        self.max_age_s = max_age_s
         self.now_s = 1000.0
         self.epoch = 0
         self.published: defaultdict[Lane, list[Position]] = defaultdict(list)
@@ -100,7 +102,7 @@ class World:
         self.archive = FailingArchive(
             self.folder / "journal.sqlite",
             self.epoch,
-            Limits(MAX_AGE_S, memory_bytes=MEMORY_BYTES, written_bytes=MEMORY_BYTES // 3),
+            Limits(self.max_age_s, memory_bytes=MEMORY_BYTES, written_bytes=MEMORY_BYTES // 3),
             lambda: round(self.now_s * 1e9),
         )
         self.archive.flush(self.now_s)
@@ -258,10 +260,9 @@ class World:
         lane = (question.camera, question.kind)
         given = [(m.epoch, m.seq) for m in map(decode, frames[1:])]
         assert given == sorted(set(given)), "in order, nothing twice"
-        held = self._held(lane)
-        for position in self.published[lane]:
-            if not question.after < position <= answer.through:
-                continue
+        held = self._held(lane, question.after, answer.through)
+        published = self.published[lane]
+        for position in published[bisect_right(published, question.after) : bisect_right(published, answer.through)]:
             spans = [s for s in answer.lost if s.epoch == position[0] and s.first_seq <= position[1] <= s.last_seq]
             assert (position in given) == (position in held), (position, "held by the journal")
             assert (position in given) + len(spans) <= 1, (position, answer)
@@ -271,11 +272,10 @@ class World:
         for span in answer.lost:
             assert not (span.open_end and span.epoch in self.ended), span
 
-    def _held(self, lane: Lane) -> set[Position]:
-        memory = self.archive._memory.between(*lane, (0, 0), (2**62, 0))
-        held = {row.position for row in memory}
+    def _held(self, lane: Lane, after: Position, through: Position) -> set[Position]:
+        held = {row.position for row in self.archive._memory.between(*lane, after, through)}
         if self.archive._file is not None:
-            held |= {row.position for row in self.archive._file.between(*lane, (0, 0), (2**62, 0))}
+            held |= {row.position for row in self.archive._file.between(*lane, after, through)}
         return held
 
     def story(self) -> str:
@@ -289,7 +289,8 @@ class World:
         self.disk()
         for listener in self.listeners:
             listener.cut_off = False
-        self.wait(1.5)
+        # the journal tries its disk again; what has been answered is read before anything is given up
+        self.now_s += 1.5
         self.write()
         for _ in range(200):
             self.heartbeat()
