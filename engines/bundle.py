@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from engines.errors import ModelError
+from engines.home import user_path
 from engines.manifest import Manifest, parse_manifest
 
 MANIFEST = "manifest.yaml"
@@ -75,7 +76,7 @@ def _find(name_or_path: str | Path) -> Path:
     shipped = list_bundles()
     if str(name_or_path) in shipped:
         return _SHIPPED / str(name_or_path)
-    folder = Path(name_or_path).expanduser()
+    folder = user_path(name_or_path)
     if (folder / MANIFEST).is_file():
         return folder.resolve()
     if folder.is_dir():

@@ -18,6 +18,7 @@ from engines.errors import ConfigError, ModelError, TrainingError
 from engines.export import write_bundle
 from engines.families import build_family
 from engines.families.contract import StreamModel
+from engines.home import user_path
 from engines.manifest import SCHEMA, FrameInput, Manifest
 from engines.training.checkpoint import FILE, Checkpoint, load_checkpoint, restore
 from engines.training.recipe import Recipe
@@ -156,7 +157,7 @@ def export(
         ModelError: the bundle does not verify; `folder` is left as it was.
     """
     check_free(folder)
-    folder = folder.expanduser().resolve()
+    folder = user_path(folder).resolve()
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as work:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from importlib.util import find_spec
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from engines.bundle import Bundle, load_bundle
 from engines.errors import ConfigError, MissingExtraError
+from engines.home import user_path
 from pipeline.capture.supervisor import CapturePlan
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def capture_plan(name: str, camera: Camera, bundle: Bundle) -> CapturePlan:
         transport=camera.transport,
         capture=camera.capture,
         tls_verify=camera.tls.verify,
-        ca_file=str(Path(camera.tls.ca_file).expanduser().resolve()) if camera.tls.ca_file else None,
+        ca_file=str(user_path(camera.tls.ca_file).resolve()) if camera.tls.ca_file else None,
         open_timeout_s=camera.open_timeout_s,
         stall_s=camera.stall_s,
         frozen_after_s=camera.continuity.frozen_after_s,
@@ -56,7 +56,7 @@ def capture_plan(name: str, camera: Camera, bundle: Bundle) -> CapturePlan:
 
 def _check_capture(name: str, camera: Camera) -> None:
     ca_file = camera.tls.ca_file
-    if ca_file is not None and not Path(ca_file).expanduser().is_file():
+    if ca_file is not None and not user_path(ca_file).is_file():
         raise ConfigError(f"cameras.{name}.tls.ca_file: {ca_file} is no file: name a PEM file of certificates")
     if ca_file is not None and set(ca_file) & set(";|"):  # OpenCV's marks between FFmpeg's options
         raise ConfigError(f"cameras.{name}.tls.ca_file: {ca_file} has ; or | in its name: rename it")

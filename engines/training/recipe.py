@@ -10,6 +10,7 @@ import msgspec
 
 from engines.datasets.augment import Augmentation
 from engines.errors import ConfigError
+from engines.home import user_path
 from engines.manifest import ClipRule
 from engines.training.learning import Learning
 from engines.training.recipe_file import convert_recipe, read_recipe
@@ -99,7 +100,7 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     def data_path(self, recipe: Path) -> Path:
         """Where the data lie: relative paths start at the recipe's folder."""
-        return recipe.parent / Path(self.data.path).expanduser()
+        return recipe.parent / user_path(self.data.path)
 
 
 def load_recipe(path: Path) -> Recipe | SceneRecipe:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from enum import Enum
-from pathlib import Path
 
+from engines.home import user_path
 from pipeline.redaction import redact
 
 
@@ -74,7 +74,7 @@ def parse_source(value: str | int) -> Source:
         return _from_url(scheme.lower(), rest, text)
     if not text:
         raise ValueError(f"is empty; allowed are {ALLOWED}")
-    return Source(SourceKind.FILE, str(Path(text).expanduser()))
+    return Source(SourceKind.FILE, str(user_path(text)))
 
 
 def _from_url(scheme: str, rest: str, text: str) -> Source:

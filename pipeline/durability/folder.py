@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from platformdirs import user_state_dir
 
 from engines.errors import ConfigError
+from engines.home import user_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,7 +30,7 @@ def state_path(config: Config) -> Path | None:
     None where neither says it: a port that the system chooses names no pipeline that somebody could come back to.
     """
     if config.state.folder is not None:
-        return Path(config.state.folder).expanduser()
+        return user_path(config.state.folder)
     if config.publish.bind.endswith(":*"):
         return None
     return Path(user_state_dir("vidpipe")) / re.sub(r"[^A-Za-z0-9.-]+", "-", config.publish.bind).strip("-")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from platformdirs import user_config_dir
 
+from engines.home import user_path
 from pipeline.keys.server import ServerKeys
 from pipeline.keys.store import SERVER_FILE
 from pipeline.stream.address import exposure
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 def key_folder(config: Config | None = None) -> Path:
     """The folder that `publish.keys` names, else one among the user's settings."""
     named = config.publish.keys if config is not None else None
-    return Path(named).expanduser() if named is not None else Path(user_config_dir("vidpipe")) / "keys"
+    return user_path(named) if named is not None else Path(user_config_dir("vidpipe")) / "keys"
 
 
 def server_keys(config: Config, *, insecure: bool = False) -> ServerKeys | None:

@@ -12,6 +12,7 @@ import zmq
 from zmq.utils import z85
 
 from engines.errors import KeysError
+from engines.home import user_path
 from pipeline.keys.refusals import Refusals
 from pipeline.keys.store import Client, KeyStore, Role
 from pipeline.keys.zap import DOMAIN, Refusal, guard
@@ -39,13 +40,13 @@ class ServerKeys:
         self.refresh()
 
     @classmethod
-    def load(cls, folder: str | os.PathLike[str]) -> ServerKeys:
+    def load(cls, folder: str | Path) -> ServerKeys:
         """Read a key folder.
 
         Raises:
             KeysError: it is missing, others can read it, or the server's file is broken.
         """
-        return cls(KeyStore(Path(folder).expanduser()))
+        return cls(KeyStore(user_path(folder)))
 
     @property
     def public_key(self) -> str:

@@ -206,6 +206,7 @@ URLS = [
     b"http://[::1]:80/x",
     b"rtsps://user:can/ary@host",
     b"/a/file.mp4",
+    b"~nobody-of-that-name/file.mp4",
     b"0",
     b"scene://",
     b"file:///x",
