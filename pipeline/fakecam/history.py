@@ -22,7 +22,7 @@ class _Event(Struct, frozen=True, kw_only=True, tag=True):
 
 
 class Opened(_Event, frozen=True, kw_only=True):
-    """A client has connected."""
+    """A client has connected, and shaken hands where TLS is spoken."""
 
     connection: int  # counts from 1
     peer: str  # host:port

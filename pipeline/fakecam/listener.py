@@ -184,7 +184,7 @@ class Listener:
         connection = Connection(reader, line, number=number, cameras=cameras, guard=self._guard, history=self._history)
         self._connections.add(connection)
         peer = "{}:{}".format(*writer.get_extra_info("peername")[:2])
-        self._history.note(Opened(time_s=opened_s, connection=number, peer=peer))
+        self._history.note(Opened(time_s=time.monotonic(), connection=number, peer=peer))
         try:
             await connection.serve()
             with contextlib.suppress(OSError, asyncio.TimeoutError):
