@@ -266,9 +266,12 @@ class Subscriber:
         if not self._repair or self._fixed_replay:
             return
         address = resolve(status.replay, self._address) if status.replay else ""
-        self._order.repairing = bool(address)
         if address and address != self._replay.address:
-            self._replay.connect(address)
+            try:
+                self._replay.connect(address)
+            except StreamError as error:
+                _log.warning("what is missed is not asked for: %s", error)
+        self._order.repairing = bool(address) and self._replay.socket is not None
 
     def _check_age(self, message: Message) -> None:
         age_s = (time.time_ns() - message.published_at) / 1e9

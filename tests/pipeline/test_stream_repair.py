@@ -289,3 +289,19 @@ def test_where_the_endpoint_is_and_how_it_is_announced(tmp_path):
 def test_a_bad_replay_address_is_one_sentence():
     with pytest.raises(StreamError, match="replay is here"):
         Subscriber(replay="here")
+
+
+@pytest.mark.parametrize("announced", ["nonsense", "inproc://here", ":port"])
+def test_an_announcement_that_is_no_address_ends_the_repairs_and_not_the_stream(tmp_path, announced, caplog):
+    with (
+        Publisher(ANY_PORT, epoch=1, replay=announced) as publisher,
+        Subscriber(publisher.address) as subscriber,
+    ):
+        net = Network(publisher, None, None)
+        join(net, subscriber)
+        net.send(status())
+        net.lose(clip())
+        net.send(clip())
+        assert numbers(take(subscriber, 1)) == [(1, 2)]
+        assert subscriber.missed == 1
+        assert caplog.text.count("not asked for") == 1
