@@ -2,6 +2,7 @@
 
 import itertools
 import os
+import random
 import signal
 import time
 from collections.abc import Callable
@@ -299,3 +300,33 @@ def test_a_process_that_crashes_again_and_again_is_tried_slowly_and_the_others_l
         assert camera.state is CameraState.BACKOFF
     assert wait_s >= 60
     assert max(b.monotonic_ns - a.monotonic_ns for a, b in itertools.pairwise(log.headers)) < 0.5e9
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [1, 2])
+def test_no_frame_is_lost_doubled_or_uncounted_however_often_processes_are_killed(seed):
+    chance = random.Random(seed)
+    with FakeCameraServer({name: media() for name in "abc"}) as server, Fleet(cameras(server, "opencv")) as fleet:
+        deaths = sorted((chance.uniform(2.0, 25.0), name) for name in "abc" for _ in range(4))
+        began_s = time.monotonic()
+
+        def over(logs: dict[str, Log]) -> bool:
+            for camera in fleet.cameras.values():
+                counts = camera.ring.counts()
+                assert counts.due == counts.taken + counts.waiting + counts.thinned + counts.overrun
+            while deaths and time.monotonic() - began_s > deaths[0][0]:
+                process = fleet.cameras[deaths.pop(0)[1]].process
+                if process is not None:
+                    os.kill(process.pid, chance.choice([signal.SIGKILL, signal.SIGSEGV, signal.SIGTERM]))
+            return not deaths and all(camera.state is CameraState.RUNNING for camera in fleet.cameras.values())
+
+        logs = read(fleet, over, limit_s=90)
+        fleet.halt()
+        last = read(fleet, lambda _: not any(camera.ring.backlog for camera in fleet.cameras.values()))
+        for name, camera in fleet.cameras.items():
+            headers, counts = [*logs[name].headers, *last[name].headers], camera.ring.counts()
+            assert [header.sequence for header in headers] == list(range(counts.written))
+            assert sum(header.dropped for header in headers) <= counts.thinned + counts.overrun
+            assert counts.due == counts.taken + counts.thinned + counts.overrun
+            times = [header.media_ns for header in headers]
+            assert times == sorted(set(times))
