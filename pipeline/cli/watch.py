@@ -71,7 +71,8 @@ def watch(
             if isinstance(message, Prediction):
                 clips, heard_s = clips + 1, time.monotonic()
     if not clips:
-        raise StreamError(f"no clip came from {target} within {timeout:g} s: is vidpipe run running there?")
+        hint = "is vidpipe run running there, and does it let you in (--keys)?"
+        raise StreamError(f"no clip came from {target} within {timeout:g} s: {hint}")
 
 
 def address_in(keys: Path) -> str:

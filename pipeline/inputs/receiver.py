@@ -50,6 +50,7 @@ class InputReceiver:
         self._inputs = {(plan.camera, plan.further.name): _Received(plan) for plan in plans}
         self._by_topic = {topic(camera, name): received for (camera, name), received in self._inputs.items()}
         self._complaints = Complaints()
+        self._refused = 0
         largest = max((plan.further.size for plan in plans), default=0)
         self._sockets = InputSockets([plan.endpoint for plan in plans], largest=largest, insecure=insecure, keys=keys)
         self.addresses = self._sockets.addresses
@@ -58,6 +59,10 @@ class InputReceiver:
         """Take in what has arrived, as far as about two milliseconds allow."""
         for frames in self._sockets.receive():
             self._take(frames)
+        if self._sockets.refused > self._refused:
+            self._refused = self._sockets.refused
+            error = StreamError("the key of its sender is not for that camera")
+            self._complaints.now_and_then("further inputs", self._refused, error)
 
     def sample(self, camera: str, name: str, header: FrameHeader) -> Vector | None:
         """The newest values, float32 `[size]`, that were taken before the frame and are not too old for it."""

@@ -17,6 +17,7 @@ import zmq
 from engines.errors import StreamError
 from pipeline.inputs.sample import PREFIX, camera_of
 from pipeline.keys.store import Role
+from pipeline.keys.zap import user_of
 from pipeline.stream.address import exposure, ipc_in_use
 
 if TYPE_CHECKING:
@@ -139,7 +140,7 @@ class InputSockets:
             return socket.recv_multipart(zmq.NOBLOCK)
         frames = socket.recv_multipart(zmq.NOBLOCK, copy=False)
         message = [frame.bytes for frame in frames]
-        user_id = self._peers[socket] or str(frames[0].get("User-Id"))
+        user_id = self._peers[socket] or user_of(frames[0])
         if self._keys.allowed(user_id, camera_of(message[0]), Role.SENDER):
             return message
         self.refused += 1

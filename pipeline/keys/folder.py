@@ -25,16 +25,19 @@ def key_folder(config: Config | None = None) -> Path:
 def server_keys(config: Config, *, insecure: bool = False) -> ServerKeys | None:
     """The keys that a configuration calls for; None where it calls for none, and addresses must be private.
 
-    The user's own folder counts without being named where others can reach the publisher; not with `insecure`.
+    The user's own folder counts without being named where others can reach the publisher or the replay; not with
+    `insecure`.
 
     Raises:
         KeysError: the folder is missing, broken, or others can read it.
     """
     folder = key_folder(config)
-    if config.publish.keys is None and (insecure or not exposure(config.publish.bind) or not _is_made(folder)):
+    if config.publish.keys is None and (insecure or not _open_to_others(config) or not (folder / SERVER_FILE).exists()):
         return None
     return ServerKeys.load(folder)
 
 
-def _is_made(folder: Path) -> bool:
-    return (folder / SERVER_FILE).exists()
+def _open_to_others(config: Config) -> bool:
+    replay = config.publish.replay
+    addresses = [config.publish.bind, *([replay] if replay not in (None, "off") else [])]
+    return any(map(exposure, addresses))

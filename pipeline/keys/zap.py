@@ -39,6 +39,14 @@ def answer(request: Sequence[bytes], admit: Admit) -> list[bytes]:
     return _reply(number, admit(credentials[0], address.decode("ascii", "replace")))
 
 
+def user_of(frame: zmq.Frame) -> str:
+    """Who sent a frame, as the handler answered; empty where nobody was asked."""
+    try:
+        return str(frame.get("User-Id"))
+    except zmq.ZMQError:
+        return ""
+
+
 def guard(context: zmq.SyncContext, admit: Admit) -> None:
     """Answer for all sockets of a context, until it is terminated. A context that is guarded already stays so."""
     # a shadow: whoever destroys the context closes the sockets that it knows, from another thread than theirs

@@ -10,6 +10,7 @@ import zmq
 from zmq.utils.monitor import parse_monitor_message
 
 from engines.errors import StreamError
+from pipeline.keys.zap import user_of
 from pipeline.stream.address import exposure, ipc_in_use
 from pipeline.stream.subscriptions import granted, withdrawn
 
@@ -21,7 +22,7 @@ _log = logging.getLogger(__name__)
 _HIGH_WATER_MARK = 1000
 _LINGER_MS = 500
 _LONGEST_SUBSCRIPTION_BYTES = 512
-_MOST_SUBSCRIPTIONS = 2000  # of one client in one turn; twenty for each of a hundred cameras
+_MOST_SUBSCRIPTIONS = 20_000  # under one key in one turn: many programs with many cameras may come back at once
 _UNBIND_S = 1.0
 _EVENTS = zmq.EVENT_ACCEPTED | zmq.EVENT_DISCONNECTED | zmq.EVENT_CLOSED | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
 
@@ -93,13 +94,13 @@ class Outlet:
         no subscription puts that out of step by one, so that a client could have another's rights (libzmq 4.3.5): such
         a client is shut out, and the socket with its queue is thrown away.
         """
-        content, user_id = frame.bytes, _user_id(frame)
+        content, user_id = frame.bytes, user_of(frame)
+        if not user_id:
+            return True  # a connection that ended, whose subscriptions went with it
         asked[user_id] += 1
         if content[:1] not in (b"\x00", b"\x01") or asked[user_id] > _MOST_SUBSCRIPTIONS:
             keys.shut_out(user_id, "it sent something else than subscriptions, or too many of them")
             return False
-        if not user_id:
-            return True  # a connection that ended, whose subscriptions went with it
         cameras = keys.cameras(user_id)
         if content[:1] == b"\x01":
             for topics in granted(content[1:], cameras):
@@ -170,13 +171,6 @@ class Outlet:
     def close(self) -> None:
         """Send what is queued (half a second at most) and let go of the address."""
         self._context.destroy(linger=_LINGER_MS)
-
-
-def _user_id(frame: zmq.Frame) -> str:
-    try:
-        return str(frame.get("User-Id"))
-    except zmq.ZMQError:
-        return ""
 
 
 def _why_not(bind: str, error: zmq.ZMQError) -> str:

@@ -134,5 +134,6 @@ def test_watch_without_a_publisher_says_so(tmp_path):
     config, address = write_config(tmp_path, {"a": "scene://"})
     result = vidpipe("watch", "--config", config, "--timeout", 1, folder=tmp_path)
     assert result.returncode == 1
-    assert result.stderr == f"vidpipe: no clip came from {address} within 1 s: is vidpipe run running there?\n"
+    hint = "is vidpipe run running there, and does it let you in (--keys)?"
+    assert result.stderr == f"vidpipe: no clip came from {address} within 1 s: {hint}\n"
     assert result.stdout == f"listening at {address}; stop with Ctrl-C\n"

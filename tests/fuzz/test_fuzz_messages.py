@@ -1,8 +1,10 @@
 """Whatever arrives over ZeroMQ or the control socket is a message, or one of our own errors."""
 
 import contextlib
+import itertools
 import json
 import math
+import time
 
 import msgspec
 import zmq
@@ -18,6 +20,9 @@ from pipeline.inputs.sockets import Endpoint
 from pipeline.keys.zap import Refusal, answer
 from pipeline.stream import messages
 from pipeline.stream import replay_protocol as replay
+from pipeline.stream.archive import Archive
+from pipeline.stream.journal_file import Row
+from pipeline.stream.replay import ReplayDesk
 from pipeline.stream.subscriptions import granted, withdrawn
 
 CLIP = messages.Prediction(
@@ -90,6 +95,28 @@ def test_the_decoder_of_input_samples(cases):
 @CASES
 def test_replay_requests(cases):
     attack(tolerant(replay.decode_request, replay.encode), wires(RANGE, LAST), cases)
+
+
+@CASES
+def test_no_question_gets_the_messages_of_another_camera(cases, tmp_path):
+    archive = Archive(tmp_path / "journal.sqlite", 3)
+    for number, camera in enumerate(("camera0", "camera1", "camera10"), 1):
+        for seq in range(1, 4):
+            archive.take(Row(camera, "clip", 3, seq, time.time_ns(), f"{camera} {number}".encode()))
+    desk = ReplayDesk(archive, lambda user, camera: user == "me" and camera == "camera0")
+    now_s = itertools.count()
+    others = [replay.RangeRequest(id=1, camera="camera1", kind="clip", after=(0, 0)), replay.LastRequest(id=1)]
+
+    def target(body):
+        answer, *bodies = desk.answer(body, "client", "me", float(next(now_s)))
+        assert replay.decode_answer(answer).id >= 0
+        assert all(found.startswith(b"camera0 ") for found in bodies)
+        assert desk.answer(body, "client", None, float(next(now_s)))[1:] == []
+
+    whole = replay.RangeRequest(id=1, camera="camera0", kind="clip", after=(0, 0))
+    assert len(desk.answer(replay.encode(whole), "client", "me", float(next(now_s)))) == 4
+    attack(target, wires(RANGE, LAST, *others), cases)
+    archive.close()
 
 
 @CASES

@@ -67,4 +67,6 @@ def test_keys_count_where_others_can_reach_the_publisher(home):
     KeyFolder(home / "settings" / "vidpipe")
     assert server_keys(private) is None
     assert server_keys(public) is not None
+    replayed = load_config(write_config(home, {"camera0": "scene://"}, publish={"replay": "tcp://0.0.0.0:5556"})[0])
+    assert server_keys(replayed) is not None
     assert server_keys(public, insecure=True) is None

@@ -326,7 +326,8 @@ def test_a_client_that_sends_something_else_cannot_shift_rights_and_is_shut_out(
     assert not attacker.poll(0)
 
 
-def test_a_flood_of_subscriptions_and_a_long_one_end_the_connection(keys, server, publisher, context):
+def test_a_flood_of_subscriptions_and_a_long_one_end_the_connection(keys, server, publisher, context, monkeypatch):
+    monkeypatch.setattr("pipeline.stream.outlet._MOST_SUBSCRIPTIONS", 2000)
     flooder, long = keys.new("flooder"), keys.new("long")
     server.refresh()
     socket, events = raw(context, publisher, long, zmq.XSUB)
@@ -384,7 +385,7 @@ def until(receiver, condition):
     raise AssertionError("it never came")
 
 
-def test_senders_send_for_their_own_cameras_only(keys, server, context):
+def test_senders_send_for_their_own_cameras_only(keys, server, caplog):
     mine, reader = keys.new("mic", "a", role=Role.SENDER), keys.new("reader")
     server.refresh()
     with InputReceiver([further_plan("a", ANY_PORT), further_plan("b", "tcp://127.0.0.1:*")], keys=server) as receiver:
@@ -404,6 +405,7 @@ def test_senders_send_for_their_own_cameras_only(keys, server, context):
             sender.send("a", "audio", [1, 2])
             until(receiver, lambda: receiver._sockets.refused == 3)
             assert receiver.counts("a")["audio"].received == 1
+    assert caplog.text.count("the key of its sender is not for that camera") == 1
 
 
 def test_a_sender_that_is_bound_is_heard_by_its_own_pipeline_alone(keys, server, context):
