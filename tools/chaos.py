@@ -55,6 +55,7 @@ class Result(msgspec.Struct, frozen=True):
 
     rows: list[Row]
     minutes: float
+    earlier: int
     cores: int
     load_before: float
     load_after: float
@@ -82,9 +83,9 @@ def _case(module: str) -> Case:
 
 def _run_all(cases: Sequence[Case], arguments: argparse.Namespace) -> Result:
     began_s, load = time.monotonic(), psutil.getloadavg()[0]
-    rows: dict[str, Row] = {}
+    rows = _earlier(arguments.rows)
     with tempfile.TemporaryDirectory(prefix="vidpipe-chaos-", ignore_cleanup_errors=True) as folder:
-        bench = Bench(Path(folder), seed=arguments.seed, soak=arguments.soak)
+        bench = Bench(Path(folder), seed=arguments.seed, soak=arguments.soak, capture=arguments.capture)
         beside = [threading.Thread(target=_keep, args=(case, bench, rows)) for case in cases if case.quiet]
         for thread in beside:
             thread.start()
@@ -94,8 +95,14 @@ def _run_all(cases: Sequence[Case], arguments: argparse.Namespace) -> Result:
         for thread in beside:
             thread.join()
     minutes = (time.monotonic() - began_s) / 60
-    ordered = [rows[case.id] for case in cases]
-    return Result(ordered, minutes, psutil.cpu_count() or 1, load, psutil.getloadavg()[0])
+    ordered = [rows[name] for name in sorted(rows, key=lambda name: int(name[1:]))]
+    earlier = len(rows) - len(cases)
+    return Result(ordered, minutes, earlier, psutil.cpu_count() or 1, load, psutil.getloadavg()[0])
+
+
+def _earlier(path: Path | None) -> dict[str, Row]:
+    """The rows of an earlier run."""
+    return {row.id: row for row in msgspec.json.decode(path.read_bytes(), type=list[Row])} if path else {}
 
 
 def _keep(case: Case, bench: Bench, rows: dict[str, Row]) -> None:
@@ -118,8 +125,9 @@ def _attempt(case: Case, bench: Bench) -> Finding:
 def _circumstances(result: Result) -> str:
     verdicts = [row.verdict for row in result.rows]
     counts = ", ".join(f"{verdicts.count(kind)} {kind}" for kind in ("pass", "fail", "not run"))
+    earlier = f" ({result.earlier} of them in an earlier run)" if result.earlier else ""
     return (
-        f"{len(result.rows)} faults in {result.minutes:.1f} min: {counts}. {result.cores} cores; "
+        f"{len(result.rows)} faults{earlier} in {result.minutes:.1f} min: {counts}. {result.cores} cores; "
         f"load average {result.load_before:.1f} before and {result.load_after:.1f} after"
     )
 
@@ -129,7 +137,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--only", default="", metavar="R3,R10", help="these goals only")
     parser.add_argument("--json", type=Path, metavar="OUT", help="write the rows")
     parser.add_argument("--table", type=Path, metavar="MARKDOWN", help="put the table between the marks in this file")
+    parser.add_argument("--rows", type=Path, metavar="JSON", help="rows of an earlier run, for the goals not run now")
     parser.add_argument("--soak", type=Path, metavar="JSON", help="what tools/soak.py wrote of a long run, for R19")
+    parser.add_argument("--capture", choices=("opencv", "pyav"), default="opencv", help="what reads the cameras")
     parser.add_argument("--seed", type=int, default=1)
     return parser.parse_args()
 

@@ -17,6 +17,7 @@ import tempfile
 import time
 from collections import Counter
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -26,7 +27,7 @@ from faults.cameras import SteeredCameras, steered_cameras
 from faults.guests import Guests
 from faults.rig import Rig, leave_in_order, running, write_config
 from faults.sampling import Sampler
-from faults.schedule import Act, plan
+from faults.schedule import SHORT, Act, plan
 from faults.soak_report import Ledger, Report, Setting, judge_all, lines
 
 from pipeline.bench.video import record_scene
@@ -36,6 +37,7 @@ from pipeline.stream.subscriber import Subscriber
 _START_S = 60.0
 _CALM_END_S = 15.0
 _PROGRESS_S = 60.0
+_LATER_S = 2.0
 _MILD: dict[str, faults.Fault] = {
     "freeze": faults.Freeze(),
     "corrupt": faults.Corrupt(0.2),
@@ -108,15 +110,15 @@ class Soak:
             message = self._subscriber.receive(0.0)
 
     def _do(self, act: Act, at_s: float) -> None:
-        """Do it, or leave it where the camera is not there to be hurt."""
-        did = self._hurt_process(act) if act.act in ("crash", "hang") else self._steer(act)
+        """Do it, or do it later where there is no process to be hurt right now."""
+        if act.act not in SHORT[1:]:
+            self._cameras.do(act.camera, act.act, _MILD[act.fault] if act.act == "inject" else None)
+        elif not self._hurt_process(act):
+            self._acts = sorted([*self._acts, replace(act, at_s=at_s + _LATER_S)], key=lambda each: each.at_s)
+            return
         if act.begins:
-            self.ledger.faults[act.fault if did else f"{act.fault} (left out)"] += 1
+            self.ledger.faults[act.fault] += 1
             self.ledger.marks.append((round(at_s, 1), act.camera, act.fault))
-
-    def _steer(self, act: Act) -> bool:
-        self._cameras.do(act.camera, act.act, _MILD[act.fault] if act.act == "inject" else None)
-        return True
 
     def _hurt_process(self, act: Act) -> bool:
         child = self._rig.capture_of(self._ports[act.camera])

@@ -70,8 +70,8 @@ class Stage:
 class Bench:
     """Makes stages; everything lies in one temporary folder."""
 
-    def __init__(self, folder: Path, *, seed: int, soak: Path | None = None) -> None:
-        self.folder, self.seed, self.soak = folder, seed, soak
+    def __init__(self, folder: Path, *, seed: int, soak: Path | None = None, capture: str = "opencv") -> None:
+        self.folder, self.seed, self.soak, self.capture = folder, seed, soak, capture
         self.video = _record(folder / "scene.mp4", seed)
         self.quick_model = _quick_model(folder / "quick")
 
@@ -120,7 +120,8 @@ class Bench:
         with ExitStack() as stack:
             cameras = self.serve(stack, count, **(served or {}))
             prepare(cameras)
-            own = {"model": str(self.quick_model) if quick else "scene", **(camera or {})}
+            model = str(self.quick_model) if quick else "scene"
+            own = {"model": model, "capture": self.capture, **(camera or {})}
             names = [f"cam{k}" for k in range(count)]
             sources = {name: {"source": one.url, **own} for name, one in zip(names, cameras, strict=True)}
             for name, settings in zip(names, each, strict=False):

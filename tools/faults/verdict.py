@@ -55,7 +55,8 @@ class Checks:
         if value is None:
             self.that(f"{what}: never", met=False)
         else:
-            self.that(f"{what} {value:.2f} {unit}", met=value <= limit, limit=f"at most {limit:g}")
+            figure = f"{value:.2f} {unit}" if unit else f"{value:g}"
+            self.that(f"{what} {figure}", met=value <= limit, limit=f"at most {limit:g}")
 
     def equal(self, what: str, value: object, expected: object) -> None:
         """Note a figure that must be the expected one."""

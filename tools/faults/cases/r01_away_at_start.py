@@ -8,6 +8,7 @@ import time
 from faults.bench import Bench, Stage
 from faults.verdict import Case, Checks, Finding
 
+_AWAY_S, _ATTEMPTS = 14.0, 5  # 1, 2, 4 and 8 s apart, with jitter: no storm
 _OTHERS = ("cam1", "cam2", "cam3")
 
 
@@ -23,6 +24,9 @@ def run(bench: Bench) -> Finding:
         checks.at_most("others' first clip later than normal by", late_s, 1.0)
         backoff = stage.ear.status("cam0", "backoff", 10.0)
         checks.that("the camera in state backoff meanwhile", met=backoff is not None)
+        stage.ear.listen(max(0.0, stage.started_s + _AWAY_S - time.monotonic()))
+        attempts = stage.ear.last("cam0").counts.connections
+        checks.at_most(f"connection attempts in {_AWAY_S:.0f} s", attempts, _ATTEMPTS, "")
         announced = re.search(r"again in (\d+) s", stage.ear.last("cam0").detail)
         wait_s = float(announced[1]) if announced else 30.0
         stage.cameras[0].start()
@@ -43,6 +47,7 @@ def _first_clips(stage: Stage) -> float:
 CASE = Case(
     "R1",
     "camera down at start",
-    "others publish within 1 s of their normal time; the camera joins within back-off + 3 s after it returns",
+    "others publish within 1 s of their normal time; few attempts; "
+    "the camera joins within back-off + 3 s after it returns",
     run,
 )

@@ -43,6 +43,9 @@ def run(bench: Bench) -> Finding:
             stage.ear.listen(10.0)
             moved_s = (stage.ear.heard[-1].message.published_at - seen_ns) / 1e9 - 10.0
             checks.that(f"stepped by {moved_s:+.0f} s", met=abs(moved_s - by_s) < 5)
+            newest = stage.ear.clips()[-1][1]
+            apart_s = abs(newest.published_at - newest.captured_at) / 1e9
+            checks.that("for capture processes as well", met=apart_s < 1, limit=f"not {apart_s:.0f} s apart")
             checks.at_most("latency p99", _latency_ms(stage, heard), max(3 * calm_ms, calm_ms + 20), "ms")
         after = [stage.ear.last(name).counts for name in stage.names]
         checks.equal("reconnects", sum(a.connections - b.connections for a, b in zip(after, resets, strict=True)), 0)
