@@ -33,8 +33,19 @@ def row(seq: int, epoch: int = 1, camera: str = "a", kind: str = "clip", at_s: f
     return Row(camera, kind, epoch, seq, NOW_NS + round(at_s * 1e9), bytes([seq % 256]) * size)
 
 
+OPENED: list[Archive] = []
+
+
 def archive(folder: Path, epoch: int = 1, now_s: float = 0.0, **limits: float) -> Archive:
-    return Archive(folder / "journal.sqlite", epoch, Limits(**limits), lambda: NOW_NS + round(now_s * 1e9))
+    OPENED.append(Archive(folder / "journal.sqlite", epoch, Limits(**limits), lambda: NOW_NS + round(now_s * 1e9)))
+    return OPENED[-1]
+
+
+@pytest.fixture(autouse=True)
+def all_files_closed():
+    yield
+    while OPENED:
+        OPENED.pop()._drop_file()
 
 
 def seqs(found) -> list[tuple[int, int]]:
