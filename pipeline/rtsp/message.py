@@ -11,8 +11,8 @@ from engines.errors import ProtocolError
 MAX_HEAD_BYTES = 16 * 1024
 MAX_BODY_BYTES = 64 * 1024
 
-_STATUS_LINE = re.compile(r"(RTSP|HTTP)/(\d\.\d) (\d{3})(?: (.*))?")
-_REQUEST_LINE = re.compile(r"([A-Z_]{1,32}) (\S+) (RTSP|HTTP)/(\d\.\d)")
+_STATUS_LINE = re.compile(r"(RTSP|HTTP)/([0-9]\.[0-9]) ([1-9][0-9]{2})(?: (.*))?")
+_REQUEST_LINE = re.compile(r"([A-Z_]{1,32}) (\S+) (RTSP|HTTP)/([0-9]\.[0-9])")
 
 REASONS = {
     200: "OK",
