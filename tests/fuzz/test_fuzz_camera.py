@@ -221,7 +221,8 @@ def test_addresses(cases):
     def target(data):
         text = data.decode("utf-8", "replace")
         with contextlib.suppress(SourceError):
-            assert "secret-word" not in repr(parse_url(text.replace("canary", "secret-word", 1)).credentials)
+            found = parse_url(text).credentials
+            assert found is None or repr(found) == f"Credentials(user={found.user!r})"
         with contextlib.suppress(ValueError):
             source = parse_source(text)
             assert str(source) == redact(str(source))
