@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import socket
 import subprocess
@@ -18,6 +19,7 @@ import psutil
 import yaml
 
 from engines.errors import SourceError
+from pipeline.capture.confinement import MEASURED
 
 _LEAVE_S = 20.0
 VIDPIPE = (sys.executable, "-c", "from pipeline.cli.main import main; main()")
@@ -84,7 +86,8 @@ def live_run(
         config = Path(folder) / "vidpipe.yaml"
         config.write_text(yaml.safe_dump(settings))
         command = [*program, "run", "--config", str(config)]
-        with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
+        environment = {**os.environ, MEASURED: "1"}
+        with subprocess.Popen(command, stdout=subprocess.DEVNULL, env=environment) as process:
             try:
                 yield LiveRun(address, psutil.Process(process.pid), lambda: process.poll() is None)
             finally:

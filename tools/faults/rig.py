@@ -18,6 +18,7 @@ import psutil
 import yaml
 
 from pipeline.bench.live import VIDPIPE
+from pipeline.capture.confinement import MEASURED
 
 _LEAVE_S = 20.0
 
@@ -119,7 +120,7 @@ def running(
             [*program, "run", "--config", str(config)],
             stdout=out,
             stderr=err,
-            env={**os.environ, **own, **(more or {})},
+            env={**os.environ, MEASURED: "1", **own, **(more or {})},
         )
     rig = Rig(folder, config, address, child)
     try:
