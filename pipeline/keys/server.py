@@ -129,7 +129,10 @@ class ServerKeys:
             with os.scandir(self._store.client_folder) as entries:
                 found = [(entry.name, entry.stat()) for entry in entries]
         except OSError as error:
-            _log.warning("the key folder %s cannot be read (%s): nobody is let in", self._store.folder, error.strerror)
+            if self._stamp:
+                _log.warning(
+                    "the key folder %s cannot be read (%s): nobody is let in", self._store.folder, error.strerror
+                )
             return ()
         return tuple(sorted((name, stat.st_ctime_ns, stat.st_size, stat.st_ino) for name, stat in found))
 

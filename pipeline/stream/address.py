@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import ipaddress
 import socket
 import stat
 from pathlib import Path
 
-_LOOPBACK = ("tcp://127.", "tcp://[::1]", "tcp://localhost:", "inproc://")
+_TCP = "tcp://"
 _IPC = "ipc://"
 _OTHERS = 0o077
 
 
 def is_local(address: str) -> bool:
     """Whether only programs on this machine can reach it."""
-    return address.startswith((*_LOOPBACK, _IPC))
+    if not address.startswith(_TCP):
+        return address.startswith((_IPC, "inproc://"))
+    host = address.removeprefix(_TCP).rpartition(":")[0].strip("[]")
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"  # any other name may mean anything: 127.example.org too
 
 
 def exposure(address: str) -> str:

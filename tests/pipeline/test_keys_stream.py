@@ -15,6 +15,7 @@ from pipeline.keys.certificate import read_text
 from pipeline.keys.client import ClientKeys
 from pipeline.keys.server import ServerKeys
 from pipeline.keys.store import Role
+from pipeline.stream.address import exposure, is_local
 from pipeline.stream.journal import Journal
 from pipeline.stream.messages import ClipSpan, ModelInfo, Prediction, StateInfo, Status, decode
 from pipeline.stream.publisher import Publisher
@@ -358,6 +359,27 @@ def test_open_addresses_need_keys(keys, server, tmp_path):
         Publisher(f"ipc://{folder}/feed", epoch=1)
     with pytest.raises(StreamError, match="chmod 700"):
         InputSender(f"ipc://{folder}/feed")
+
+
+@pytest.mark.parametrize(
+    ("address", "private"),
+    [
+        ("tcp://127.0.0.1:5555", True),
+        ("tcp://127.8.8.8:*", True),
+        ("tcp://[::1]:5555", True),
+        ("tcp://localhost:5555", True),
+        ("tcp://127.example.org:5555", False),
+        ("tcp://localhost.example.org:5555", False),
+        ("tcp://*:5555", False),
+        ("tcp://eth0:5555", False),
+        ("tcp://[::]:5555", False),
+        ("tcp://10.0.0.1:5555", False),
+        ("udp://127.0.0.1:5555", False),
+    ],
+)
+def test_loopback_is_what_cannot_be_anything_else(address, private):
+    assert is_local(address) == private
+    assert (exposure(address) == "") == private
 
 
 def test_without_keys_subscribers_are_counted_too(context):

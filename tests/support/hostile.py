@@ -10,9 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-CASES = pytest.mark.parametrize(
-    "cases", [50, pytest.param(10_000, marks=[pytest.mark.slow, pytest.mark.timeout(600)])]
-)
+CASES = pytest.mark.parametrize("cases", [25, pytest.param(10_000, marks=[pytest.mark.slow, pytest.mark.timeout(600)])])
 
 _CHECKS = (HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.large_base_example)
 _LONGEST = 1 << 16
