@@ -127,7 +127,8 @@ class ServerKeys:
     def _look(self) -> _Stamp:
         try:
             with os.scandir(self._store.client_folder) as entries:
-                found = [(entry.name, entry.stat()) for entry in entries]
+                # a hidden file is one that is being written
+                found = [(entry.name, entry.stat()) for entry in entries if not entry.name.startswith(".")]
         except OSError as error:
             if self._stamp:
                 _log.warning(

@@ -180,6 +180,7 @@ def test_rights_follow_the_folder(keys):
     assert not server.allowed(wide, "camera0", Role.SENDER)
     assert [server.cameras(who) for who in (narrow, wide, microphone, None)] == [{"camera0"}, None, set(), set()]
     keys.new("another")
+    (keys.folder / "clients" / ".half-written.1").symlink_to("nowhere")
     assert not server.refresh(), "more rights cut nobody off"
     assert server.allowed(keys.store.client("another").public_key, "camera0")
     entry = keys.folder / "clients" / "wide.key"
