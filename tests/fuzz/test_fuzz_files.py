@@ -63,8 +63,13 @@ def trapped(draw, texts):
 
 @CASES
 def test_manifests(cases):
-    texts = [(ROOT / "engines" / "bundles" / name / "manifest.yaml").read_bytes() for name in list_bundles()]
-    records = st.one_of(*(altered(yaml.safe_load(text)) for text in texts))
+    wholes = [
+        yaml.safe_load((ROOT / "engines/bundles" / name / "manifest.yaml").read_text()) for name in list_bundles()
+    ]
+    # the history of a training is long, and free text to us
+    goods = [{key: value for key, value in whole.items() if key not in ("training", "metrics")} for whole in wholes]
+    texts = [yaml.safe_dump(good).encode() for good in goods]
+    records = st.one_of(*map(altered, goods))
     forms = st.one_of(
         bytes_like(texts, YAML_TRAPS), trapped(texts), records.map(lambda value: yaml.safe_dump(value).encode())
     )
