@@ -71,12 +71,13 @@ class PyAvSource:
         """Demux and decode up to the next frame, without converting it; damaged packets are counted and passed over."""
         until_s = time.monotonic() + _LONGEST_S
         while (frame := next(self._frames, None)) is None:
+            # asked before each further packet, not after: one that was long in coming may well hold a frame
+            if self._live and time.monotonic() > until_s:
+                return False
             packet = self._next_packet()
             if packet is None:
                 return False
             self._frames = iter(self._decode(packet))
-            if self._live and time.monotonic() > until_s:
-                return False
         if self._loss is not None:
             self._errors += self._loss.take()
         self._heed(frame)

@@ -202,6 +202,21 @@ def test_a_time_stamp_that_wraps_goes_unseen(capture):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("capture", ["opencv", "pyav"])
+def test_a_pause_within_the_limit_costs_no_connection(capture):
+    with FakeCameraServer({"a": media()}) as server, Fleet(cameras(server, capture, stall_s=5.0)) as fleet:
+        read(fleet, flowing(10))
+        server.inject(Stall(), "a", for_s=1.5)
+
+        def over(logs: dict[str, Log]) -> bool:
+            arrivals = [header.monotonic_ns for header in logs["a"].headers[:-10]]
+            return any(b - a > 1.2e9 for a, b in itertools.pairwise(arrivals))
+
+        read(fleet, over)
+        assert (fleet.cameras["a"].connections, fleet.cameras["a"].reconnects) == (1, {})
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("capture", ["opencv", "pyav"])
 def test_a_stall_ends_the_connection_and_no_frame_of_it_is_passed_on(capture):
     with FakeCameraServer({"a": media()}) as server, Fleet(cameras(server, capture, stall_s=2.0)) as fleet:
         camera = fleet.cameras["a"]
