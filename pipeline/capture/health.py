@@ -53,6 +53,11 @@ class Health:
         """When the last frame was seen to come, or the reader to hold frames up on purpose."""
         return self._grabbed[1]
 
+    @property
+    def taken_s(self) -> float:
+        """When the reader was last seen to take a frame, or to have nothing to take."""
+        return self._taken[1]
+
     def look(self, now_s: float, counts: CaptureCounts, *, full: bool, waits: bool) -> CameraState:
         """The state by what was counted until now.
 

@@ -81,7 +81,7 @@ class CameraSupervisor:
         self._crash_loop = CrashLoop()
         self._health = Health(plan.stall_s)
         self._running_since_s = 0.0
-        self._retry_at_s = 0.0
+        self._retry_at_s = self._ticked_s = 0.0
         self._waits = not plan.source.live
 
     @property
@@ -97,9 +97,7 @@ class CameraSupervisor:
     def tick(self, now_s: float) -> None:
         """Do what is due at the monotonic time `now_s`: start, restart, look, or end a process that hangs."""
         self._collect(now_s)
-        if self.plan.source.live and not self._waits and self.ring.is_sound():
-            # after a time in which nobody read, the camera's present counts and not what lay in the ring
-            self.ring.expire(round((now_s - self.plan.stall_s) * 1e9))
+        self._leave_out_old(now_s)
         if self.process is not None:
             self._look(now_s)
         elif not self.over and self._leaving is None and now_s >= self._retry_at_s:
@@ -212,6 +210,16 @@ class CameraSupervisor:
             self._ended(Ended(EndReason.HUNG, "the capture process hung and was ended"), now_s)
         elif self.state in FLOWING and state is not self.state:
             self._become(state, detail_of(state))
+
+    def _leave_out_old(self, now_s: float) -> None:
+        """After a time in which nobody read, the camera's present counts and not what lay in the ring.
+
+        A reader that is slow is another matter: for that one frames are thinned evenly, by the capture process.
+        """
+        away_s = now_s - min(self._ticked_s, self._health.taken_s)
+        self._ticked_s = now_s
+        if away_s >= self.plan.stall_s and self.plan.source.live and not self._waits and self.ring.is_sound():
+            self.ring.expire(round((now_s - self.plan.stall_s) * 1e9))
 
     def _limit_s(self) -> float:
         """How long a process may give no frame before it counts as hung."""
