@@ -6,12 +6,12 @@ import gc
 import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline.capture.fleet import Fleet
+from pipeline.config.file_watch import FileWatch
 from pipeline.control.server import ControlServer
 from pipeline.durability.checkpointer import Checkpointer
 from pipeline.durability.folder import state_folder
@@ -37,14 +37,14 @@ if TYPE_CHECKING:
 class RunOptions:
     """What the command line adds to a configuration.
 
-    `load` reads it anew for a reload, with the cameras that are to run; `file` is looked at for changes each second.
+    `load` reads it anew for a reload, with the cameras that are to run; `watch` is looked at for changes each second.
     """
 
     duration_s: float | None = None
     backend: str | None = None
     insecure: bool = False
     load: Loader | None = None
-    file: Path | None = None
+    watch: FileWatch = field(default_factory=lambda: FileWatch(None))
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,8 @@ def run(
         live.apply(live.prepare(cameras))
         announce(Started(publisher.address, tuple(model.describe() for model in live.models.values())))
         load = options.load or partial(_unchanged, config, cameras)
-        reloader = Reloader(live, config, load, fleet.wake, options.file, monitor=monitor)
+        reloader = Reloader(live, config, load, fleet.wake, options.watch, monitor=monitor)
+        stack.enter_context(reloader)
         orders = Orders(live, reloader, fleet.wake)
         stack.enter_context(ControlServer(folder, orders.handlers))
         # what is loaded stays: no collection has to look at it again

@@ -19,11 +19,11 @@ from pipeline.inputs.packing import InputPacker
 from pipeline.inputs.plan import input_plans, unconfigured
 from pipeline.inputs.receiver import InputReceiver
 from pipeline.plan import capture_plan, load_bundles
+from pipeline.prepared import Changes, Prepared
 
 if TYPE_CHECKING:
-    from engines.bundle import Bundle
     from engines.snapshot import Snapshot
-    from pipeline.capture.supervisor import CameraSupervisor, CapturePlan
+    from pipeline.capture.supervisor import CameraSupervisor
     from pipeline.config.schema import Camera, Inference
     from pipeline.durability.keeper import StateKeeper
     from pipeline.inputs.receiver import InputPlan
@@ -33,40 +33,13 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Prepared:
-    """All that a set of cameras needs and that takes time: checked, loaded and compiled."""
+class _Moving:
+    """A camera between two seats, with all that it takes along."""
 
-    cameras: Mapping[str, Camera]
-    bundles: Mapping[str, Bundle]
-    plans: Mapping[str, CapturePlan]
-    inputs: list[InputPlan]
-    opened: Mapping[str, OpenModel]  # models that are not open yet, or no longer fit
-
-    def sha(self, camera: str) -> str:
-        """The hash of the model that a camera gets."""
-        return self.bundles[self.cameras[camera].model].sha
-
-    def close(self) -> None:
-        """Free what was opened in vain."""
-        for model in self.opened.values():
-            model.close()
-
-
-@dataclass(frozen=True)
-class Changes:
-    """Names of cameras, by what a change of the configuration means for them."""
-
-    added: tuple[str, ...]
-    removed: tuple[str, ...]
-    changed: tuple[str, ...]
-
-    def __str__(self) -> str:
-        parts = [
-            f"{verb} {', '.join(names)}"
-            for verb, names in (("added", self.added), ("removed", self.removed), ("changed", self.changed))
-            if names
-        ]
-        return "; ".join(parts) or "no camera changed"
+    supervisor: CameraSupervisor
+    memory: CameraMemory
+    snapshot: Snapshot | None = None
+    processed: int = 0
 
 
 class LiveCameras:
@@ -108,7 +81,8 @@ class LiveCameras:
                 count = sum(camera.model == model for camera in cameras.values())
                 now = self.models.get(model)
                 if now is None or not now.fits(bundle, count):
-                    opened[model] = open_model(bundle, self._settings, count)
+                    live = any(camera.model == model and camera.source.live for camera in cameras.values())
+                    opened[model] = open_model(bundle, self._settings, count, timed=live)
         except BaseException:
             for each in opened.values():
                 each.close()
@@ -128,9 +102,15 @@ class LiveCameras:
             self._drop(name)
         before = dict(self.runners)
         replaced = self._install(prepared)
-        for name, camera in self.cameras.items():
-            if name in prepared.cameras:
-                self._move(name, before[camera.model], prepared)
+        # all leave before the first is seated: cameras of two models that are full may change places
+        moving = {
+            name: self._unseat(name, before[camera.model], prepared)
+            for name, camera in self.cameras.items()
+            if name in prepared.cameras
+        }
+        for name, seated in moving.items():
+            if seated is not None:
+                self._seat(name, seated, prepared)
         for name in changes.added:
             self._add(name, prepared)
         self.cameras = dict(prepared.cameras)
@@ -166,7 +146,13 @@ class LiveCameras:
         for name, model in prepared.opened.items():
             self.models[name] = model
             self.runners[name] = ModelRunner(
-                model.encoder, model.temporal, [], self.memories, self._fleet.wake, inputs=self._packer(model)
+                model.encoder,
+                model.temporal,
+                [],
+                self.memories,
+                self._fleet.wake,
+                inputs=self._packer(model),
+                most=model.best_batch,
             )
         return replaced
 
@@ -188,11 +174,11 @@ class LiveCameras:
         manifest = prepared.bundles[prepared.cameras[name].model].manifest
         restored = self._keeper.restore(plan, manifest, memory) if self._keeper is not None else None
         if restored is None:
-            self._seat(name, self._fleet.add(plan), memory, prepared)
+            self._seat(name, _Moving(self._fleet.add(plan), memory), prepared)
         else:
             supervisor = self._fleet.add(plan, restored.resume)
             supervisor.coded_size = restored.size
-            self._seat(name, supervisor, memory, prepared, (restored.snapshot, 0))
+            self._seat(name, _Moving(supervisor, memory, restored.snapshot), prepared)
 
     def _drop(self, name: str) -> None:
         self._loop.remove(name)
@@ -200,15 +186,18 @@ class LiveCameras:
         self._fleet.remove(name)
         del self.memories[name]
 
-    def _move(self, name: str, before: ModelRunner, prepared: Prepared) -> None:
-        """Bring a camera that stays under its new settings, with as much of what it has as they allow."""
+    def _unseat(self, name: str, before: ModelRunner, prepared: Prepared) -> _Moving | None:
+        """Bring a camera that stays under its new settings, with as much of what it has as they allow.
+
+        None where it keeps its seat.
+        """
         old, new = self.cameras[name], prepared.cameras[name]
         memory, supervisor, processed = self.memories[name], self._fleet.cameras[name], before.processed[name]
         memory.policy = new.continuity
         read_anew = prepared.plans[name] != supervisor.plan
         remembers = memory.model.sha == prepared.sha(name) and old.fps == new.fps
         if not read_anew and remembers and before is self.runners[new.model]:
-            return
+            return None
         snapshot = before.dismiss(name)
         if read_anew:
             supervisor, processed = self._fleet.replace(prepared.plans[name]), 0
@@ -219,21 +208,14 @@ class LiveCameras:
             self._loop.end(name, cause)
             memory = self._new_memory(name, prepared)
             memory.interrupt(cause)
-        self._seat(name, supervisor, memory, prepared, (snapshot if remembers else None, processed))
+        return _Moving(supervisor, memory, snapshot if remembers else None, processed)
 
-    def _seat(
-        self,
-        name: str,
-        supervisor: CameraSupervisor,
-        memory: CameraMemory,
-        prepared: Prepared,
-        remembered: tuple[Snapshot | None, int] = (None, 0),
-    ) -> None:
-        """Give a camera its place in a runner and in the loop; `remembered`: its state, and its frames so far."""
+    def _seat(self, name: str, moving: _Moving, prepared: Prepared) -> None:
+        """Give a camera its place in a runner and in the loop."""
         runner = self.runners[prepared.cameras[name].model]
-        self.memories[name] = memory
-        runner.enlist(supervisor, *remembered)
-        self._loop.add(supervisor, runner, memory)
+        self.memories[name] = moving.memory
+        runner.enlist(moving.supervisor, moving.snapshot, moving.processed)
+        self._loop.add(moving.supervisor, runner, moving.memory)
 
     def _new_memory(self, name: str, prepared: Prepared) -> CameraMemory:
         camera = prepared.cameras[name]

@@ -8,20 +8,27 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from engines.errors import VidpipeError
+from engines.errors import ConfigError, VidpipeError
 
 if TYPE_CHECKING:
+    from types import TracebackType
+
+    from pipeline.config.file_watch import FileWatch
     from pipeline.config.schema import Camera, Config
-    from pipeline.live import LiveCameras, Prepared
+    from pipeline.live import LiveCameras
     from pipeline.operations.monitor import Monitor
+    from pipeline.prepared import Prepared
 
 _log = logging.getLogger(__name__)
 
 Loader = Callable[[], "tuple[Config, Mapping[str, Camera]]"]
 _TAKEN_OVER = {"cameras"}
+_PATIENCE_S = 10.0  # a thread that still compiles when the interpreter ends makes C++ abort the process
+
+_Asked = list["Future[str]"]
+"""All that asked before the configuration was read: one reload is the answer to them all."""
 
 
 @dataclass(frozen=True)
@@ -30,18 +37,18 @@ class _Ready:
 
     config: Config
     prepared: Prepared
-    result: Future[str]
+    asked: _Asked
 
 
 class Reloader:
-    """Asked from any thread; `turn` and `look` belong to the loop's.
+    """Asked from any thread; all else belongs to the loop's. A context manager: leaving it ends what is being prepared.
 
     Args:
         live: what runs.
         config: what it was started with.
         load: reads the configuration anew, with the cameras that are to run.
         wake: ends the loop's wait.
-        file: looked at each second; None where changes of the file shall not count.
+        watch: of the configuration's file, looked at each second.
         monitor: is told when a reload begins and how it ends.
     """
 
@@ -51,15 +58,15 @@ class Reloader:
         config: Config,
         load: Loader,
         wake: Callable[[], None],
-        file: Path | None,
+        watch: FileWatch,
         *,
         monitor: Monitor,
     ) -> None:
         self._live, self._config, self._load, self._wake = live, config, load, wake
-        self._monitor = monitor
-        self._file, self._seen, self._settling = file, _stamp(file), _stamp(file)
+        self._watch, self._monitor = watch, monitor
         self._asked: deque[Future[str]] = deque()
         self._ready: _Ready | None = None
+        self._thread: threading.Thread | None = None
         self._busy = False
 
     def ask(self) -> Future[str]:
@@ -71,11 +78,8 @@ class Reloader:
 
     def look(self) -> None:
         """Notice a file that has changed, once it has not changed again for a second."""
-        stamp = _stamp(self._file)
-        if stamp not in (self._seen, None) and stamp == self._settling:
-            self._seen = stamp
+        if self._watch.is_changed():
             self.ask()
-        self._settling = stamp
 
     def turn(self) -> None:
         """Begin what was asked for, and apply what is ready."""
@@ -84,20 +88,31 @@ class Reloader:
             self._apply(ready)
         if self._asked and not self._busy:
             self._busy = True
-            self._seen = _stamp(self._file)
+            asked = [self._asked.popleft() for _ in range(len(self._asked))]
+            self._watch.is_read()
             self._monitor.reloading()
-            threading.Thread(target=self._prepare, args=(self._asked.popleft(),), name="reload", daemon=True).start()
+            self._thread = threading.Thread(target=self._prepare, args=(asked,), name="reload", daemon=True)
+            self._thread.start()
 
-    def _prepare(self, result: Future[str]) -> None:
+    def close(self) -> None:
+        """Wait a while for what is being prepared, and drop it."""
+        if self._thread is not None:
+            self._thread.join(_PATIENCE_S)
+        ready, self._ready = self._ready, None
+        if ready is not None:
+            ready.prepared.close()
+        for result in [*self._asked, *(ready.asked if ready else [])]:
+            result.set_exception(ConfigError("vidpipe run is stopping: start it with the new configuration"))
+
+    def _prepare(self, asked: _Asked) -> None:
         try:
             config, cameras = self._load()
-            self._ready = _Ready(config, self._live.prepare(cameras), result)
+            self._ready = _Ready(config, self._live.prepare(cameras), asked)
         except VidpipeError as error:
-            self._refuse(result, error)
+            self._refuse(asked, error)
             self._busy = False
         except BaseException as error:
-            self._monitor.reloaded(ok=False)
-            result.set_exception(error)
+            self._refuse(asked, ConfigError(f"{type(error).__name__} in vidpipe itself: see its log"))
             self._busy = False
             raise
         finally:
@@ -108,19 +123,21 @@ class Reloader:
             changes = self._live.apply(ready.prepared)
         except VidpipeError as error:
             ready.prepared.close()
-            self._refuse(ready.result, error)
+            self._refuse(ready.asked, error)
             return
         for name in changes.removed:
             self._monitor.forget(name)
         self._monitor.reloaded(ok=True)
         text = f"{changes}{self._waiting(ready.config)}"
         _log.info("the configuration was taken over: %s", text)
-        ready.result.set_result(text)
+        for result in ready.asked:
+            result.set_result(text)
 
-    def _refuse(self, result: Future[str], error: VidpipeError) -> None:
+    def _refuse(self, asked: _Asked, error: VidpipeError) -> None:
         _log.warning("the configuration is not taken over, everything runs on as it was: %s", error)
         self._monitor.reloaded(ok=False)
-        result.set_exception(error)
+        for result in asked:
+            result.set_exception(error)
 
     def _waiting(self, config: Config) -> str:
         """What changed and has to wait for a restart."""
@@ -131,11 +148,10 @@ class Reloader:
         ]
         return f"; {', '.join(sections)} will change with the next start" if sections else ""
 
+    def __enter__(self) -> Reloader:
+        return self
 
-def _stamp(file: Path | None) -> tuple[int, int, int] | None:
-    """What tells one state of a file from another; None where there is none."""
-    try:
-        status = file.stat() if file is not None else None
-    except OSError:
-        return None
-    return (status.st_mtime_ns, status.st_size, status.st_ino) if status is not None else None
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()

@@ -49,14 +49,16 @@ def run(
     from pipeline import app
     from pipeline.capture.confinement import hide
     from pipeline.cli.screen import open_screen
+    from pipeline.config.file_watch import FileWatch
     from pipeline.config.load import find_config, load_config, select_cameras
 
     log_to_stderr(as_json=log_format is LogFormat.JSON)
     hide()
-    settings = load_config(config)
+    file = find_config(config)
+    watch = FileWatch(file)
+    settings = load_config(file)
     _log_as(settings, log_format, narrate=json or quiet)
     chosen = select_cameras(settings, cameras or [])
-    file = find_config(config)
 
     def load() -> tuple[Config, dict[str, Camera]]:
         anew = load_config(file)
@@ -64,7 +66,8 @@ def run(
         _log_as(anew, log_format, narrate=json or quiet)  # it may hold new passwords
         return anew, chosen_anew
 
-    options = app.RunOptions(duration, backend, insecure, load, file if settings.reload_on_change else None)
+    watch = watch if settings.reload_on_change else FileWatch(None)
+    options = app.RunOptions(duration, backend, insecure, load, watch)
     with open_screen(json=json, quiet=quiet) as screen:
         outcomes = app.run(settings, chosen, options, screen.show, lambda started: _announce(screen, started))
     failures = [f"{o.name}: {o.detail}" for o in outcomes if o.state.value == "failed"]

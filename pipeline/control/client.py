@@ -32,7 +32,7 @@ def order(config: Config, request: Request) -> str:
             connection.settimeout(_PATIENCE_S)
             connection.connect(name)
             connection.sendall(encode(request))
-            answer = decode_answer(read_line(connection))
+            answer = decode_answer(read_line(connection, _PATIENCE_S))
     except OSError as error:
         raise StreamError(
             f"no vidpipe that runs with this configuration could be reached in {folder} ({error.strerror or error}): "

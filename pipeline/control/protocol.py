@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -56,10 +57,21 @@ def decode_answer(line: bytes) -> Answer:
         raise StreamError(f"vidpipe answered in a way that is not understood: {error}") from error
 
 
-def read_line(connection: socket.socket) -> bytes:
-    """What comes up to the end of a line, or of the connection. Raises OSError; StreamError where it is too long."""
+def read_line(connection: socket.socket, patience_s: float) -> bytes:
+    """What comes up to the end of a line, or of the connection, within so many seconds, however it drips.
+
+    Raises OSError; StreamError where it is too long or too slow.
+    """
     data = b""
-    while not data.endswith(b"\n") and (part := connection.recv(4096)):
+    deadline_s = time.monotonic() + patience_s
+    while not data.endswith(b"\n"):
+        connection.settimeout(max(1e-3, deadline_s - time.monotonic()))
+        try:
+            part = connection.recv(4096)
+        except TimeoutError as error:
+            raise StreamError(f"no whole line came within {patience_s:.0f} s") from error
+        if not part:
+            break
         data += part
         if len(data) > _MOST_BYTES:
             raise StreamError(f"an order longer than {_MOST_BYTES} bytes is none")

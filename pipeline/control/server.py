@@ -12,7 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from engines.errors import VidpipeError
+from engines.errors import StreamError
 from pipeline.control.protocol import SOCKET_NAME, Answer, Request, decode_request, encode, read_line, socket_path
 
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 _PATIENCE_S = 5.0  # for somebody who connects and says nothing
 _WORK_S = 60.0
+_BREATH_S = 0.2
 
 _log = logging.getLogger(__name__)
 
@@ -37,6 +38,7 @@ class ControlServer:
     def __init__(self, folder: Path, handlers: Mapping[str, Handler]) -> None:
         self._handlers = dict(handlers)
         self._path = folder / SOCKET_NAME
+        self._closing = threading.Event()
         self._socket = socket.socket(socket.AF_UNIX)
         try:
             self._path.unlink(missing_ok=True)  # left by a process that was killed; the folder is ours
@@ -52,6 +54,7 @@ class ControlServer:
 
     def close(self) -> None:
         """Stop listening; an order that is being carried out gets no answer."""
+        self._closing.set()
         with suppress(OSError):
             self._socket.shutdown(socket.SHUT_RDWR)
         self._socket.close()
@@ -59,23 +62,27 @@ class ControlServer:
             self._path.unlink()
 
     def _serve(self) -> None:
-        while True:
+        while not self._closing.is_set():
             try:
                 connection, _ = self._socket.accept()
-            except OSError:  # closed
-                return
+            except OSError:  # closed, or no descriptor is free at the moment
+                self._closing.wait(_BREATH_S)
+                continue
             with connection, suppress(OSError):
                 connection.settimeout(_PATIENCE_S)
                 connection.sendall(encode(self._answer(connection)))
 
     def _answer(self, connection: socket.socket) -> Answer:
         try:
-            request = decode_request(read_line(connection))
-            return Answer(ok=True, text=self._handlers[request.do](request).result(_WORK_S))
+            request = decode_request(read_line(connection, _PATIENCE_S))
+        except StreamError as error:
+            return Answer(ok=False, text=str(error))
+        done = self._handlers[request.do](request)
+        try:
+            fault = done.exception(_WORK_S)
         except FutureTimeoutError:
             return Answer(ok=False, text=f"it is not done after {_WORK_S:.0f} s: see the log of vidpipe run")
-        except (VidpipeError, KeyError) as error:
-            return Answer(ok=False, text=str(error))
+        return Answer(ok=True, text=done.result()) if fault is None else Answer(ok=False, text=str(fault))
 
     def __enter__(self) -> ControlServer:
         return self

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from engines.encoder import Encoder
 from engines.engine import AUTO_PRECISION, FULL_PRECISION
 from engines.temporal import Temporal
+from pipeline.inference.batch_size import best_batch
 from pipeline.stream.messages import ModelInfo
 
 if TYPE_CHECKING:
@@ -27,6 +28,8 @@ class OpenModel:
     temporal: Temporal
     max_batch: int
     settings: Inference
+    best_batch: int | None = None
+    """The largest batch for frames that come one by one, where that was timed."""
 
     @property
     def info(self) -> ModelInfo:
@@ -54,8 +57,8 @@ class OpenModel:
         self.encoder.close()
 
 
-def open_model(bundle: Bundle, settings: Inference, cameras: int) -> OpenModel:
-    """Load and compile a bundle for so many cameras, and a few more.
+def open_model(bundle: Bundle, settings: Inference, cameras: int, *, timed: bool = False) -> OpenModel:
+    """Load and compile a bundle for so many cameras, and a few more; `timed` finds the best batch as well.
 
     Raises:
         BackendError: no back end, or not the named one, can load a graph.
@@ -69,5 +72,7 @@ def open_model(bundle: Bundle, settings: Inference, cameras: int) -> OpenModel:
         )
         stack.callback(encoder.close)
         temporal = Temporal.open(bundle, settings.backend, capacity=cameras + _SPARE_ROWS, max_batch=max_batch)
+        stack.callback(temporal.close)
+        best = best_batch(encoder) if timed else None
         stack.pop_all()
-    return OpenModel(bundle, encoder, temporal, max_batch, settings)
+    return OpenModel(bundle, encoder, temporal, max_batch, settings, best)

@@ -45,7 +45,8 @@ class _Flight:
 class ModelRunner:
     """Runs one bundle for its cameras. `submit` starts what is ready, `collect` finishes what is encoded.
 
-    `inputs` brings what the model reads beside the video, where it reads something.
+    `inputs` brings what the model reads beside the video, where it reads something. `most` is the largest batch for
+    frames that come one by one; without it the encoder is timed when the first such camera comes.
     """
 
     def __init__(
@@ -57,6 +58,7 @@ class ModelRunner:
         wake: Callable[[], None],
         *,
         inputs: InputPacker | None = None,
+        most: int | None = None,
     ) -> None:
         self._encoder = encoder
         self._temporal = temporal
@@ -65,7 +67,7 @@ class ModelRunner:
         self._cameras: dict[str, CameraSupervisor] = {}
         self._rows: dict[str, int] = {}
         self._encoded: set[str] = set()  # cameras that have a frame which a repeated one may take its features from
-        self._most: int | None = None
+        self._most = most
         self.processed: dict[str, int] = {}
         for camera in cameras:
             self._seat(camera)
