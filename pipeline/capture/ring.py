@@ -10,6 +10,7 @@ is killed between two instructions: the frame it was at was never due, and the n
 
 from __future__ import annotations
 
+import fcntl
 import mmap
 import os
 import struct
@@ -30,6 +31,8 @@ _THINNED, _OVERRUN = _WORD["thinned"], _WORD["overrun"]
 _HEADER = struct.Struct("=QqqqqIIQ")  # the last is `thinned + overrun` of that moment
 _HEADERS_AT = 8 * len(_COUNTERS)
 _PAGE = 4096
+_MOST = 1 << 60  # no counter comes there by itself; sums of some still fit into 64 bits
+_MASK = (1 << 64) - 1
 
 
 class FrameFlag(IntFlag):
@@ -133,6 +136,7 @@ class RollingBuffer:
         """Allocate a ring of zeros; `fd` may be inherited by the capture process."""
         fd = _anonymous_file()
         os.ftruncate(fd, _size(slots, height, width))
+        _keep_size(fd)
         return cls(fd, slots, height, width)
 
     # -- writer ------------------------------------------------------------------------------------------------------
@@ -199,7 +203,7 @@ class RollingBuffer:
     def skip(self) -> None:
         """Free the oldest slot without reading it."""
         self._left_out, self._left_flags = 0, FrameFlag(0)
-        self._words[_READ] += 1
+        self._advance(_READ)
 
     def expire(self, before_ns: int) -> int:
         """Leave out the oldest frames as long as they were grabbed before a monotonic time; how many they were.
@@ -212,8 +216,8 @@ class RollingBuffer:
             if header is None or header.monotonic_ns >= before_ns:
                 break
             self._left_out, self._left_flags = header.dropped + 1, header.flags & _ONCE
-            self._words[_EXPIRED] += 1
-            self._words[_READ] += 1
+            self._advance(_EXPIRED)
+            self._advance(_READ)
             count += 1
         return count
 
@@ -226,17 +230,23 @@ class RollingBuffer:
         return header.media_ns, header.monotonic_ns
 
     def counts(self) -> CaptureCounts:
-        """A reading of all counters."""
-        written, read, grabbed, thinned, overrun, damaged, expired = self._words
+        """A reading of all counters; none is larger than a message can hold."""
+        written, read, grabbed, thinned, overrun, damaged, expired = [min(word, _MOST) for word in self._words]
         return CaptureCounts(grabbed, written, read, thinned, overrun + expired, damaged, expired)
 
     def is_sound(self) -> bool:
         """Whether the words make sense: a capture process gone mad may have written anything."""
-        return 0 <= self.backlog <= self.slots
+        return 0 <= self.backlog <= self.slots and max(self._words) < _MOST
 
     def empty(self) -> None:
-        """Forget what lies in the ring; once its writer is gone."""
+        """Forget what lies in the ring, and counts that make no sense; once its writer is gone."""
+        if max(self._words) >= _MOST:
+            self._words[:] = memoryview(bytes(_HEADERS_AT)).cast("Q")
         self._words[_WRITTEN] = self._words[_READ]
+
+    def _advance(self, word: int) -> None:
+        """Count one; a word that someone else has spoilt wraps around."""
+        self._words[word] = (self._words[word] + 1) & _MASK
 
     def close(self) -> None:
         """Give the memory back; the ring must not be used any more."""
@@ -268,6 +278,12 @@ def _size(slots: int, height: int, width: int) -> int:
 
 def _anonymous_file() -> int:
     if hasattr(os, "memfd_create"):
-        return os.memfd_create("vidpipe-ring", os.MFD_CLOEXEC)
+        return os.memfd_create("vidpipe-ring", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
     with tempfile.TemporaryFile() as file:
         return os.dup(file.fileno())
+
+
+def _keep_size(fd: int) -> None:
+    """Let nobody cut the memory short: whoever reads it then would be ended by SIGBUS (memfd_create(2))."""
+    if hasattr(os, "memfd_create"):
+        fcntl.fcntl(fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL)

@@ -3,13 +3,17 @@
 import os
 import subprocess
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from operations_messages import status
 
 from pipeline.capture.ring import FrameFlag, FrameHeader, RollingBuffer
+from pipeline.stream.messages import Counts, encode
 
 
 def write(ring: RollingBuffer, value: int) -> None:
@@ -134,4 +138,35 @@ def test_another_process_writes_into_the_same_memory_and_leaves_no_file():
         assert (picture == value).all()
     assert ring.counts().grabbed == 2
     assert not list(Path("/dev/shm").glob("*vidpipe*"))
+    ring.close()
+
+
+@pytest.mark.parametrize(
+    "words",
+    [[2**64 - 1] * 7, [5, 5, 0, 2**64 - 1, 2**64 - 1, 0, 0], [2**64 - 1, 2**64 - 2, 0, 0, 0, 0, 0], [2**61] * 7],
+)
+def test_counters_that_a_writer_gone_mad_has_spoilt_fit_into_a_message_and_heal(words):
+    ring = RollingBuffer.create(3, 2, 2)
+    for index, word in enumerate(words):
+        ring._words[index] = word
+    assert not ring.is_sound()
+    counts = asdict(ring.counts()) | {"due": ring.counts().due, "in_flight": ring.counts().waiting}
+    del counts["written"], counts["read"], counts["expired"]
+    assert encode(status("a", counts=Counts(**counts)))
+    ring.skip()
+    ring.expire(2**62)
+    ring.empty()
+    assert ring.is_sound()
+    write(ring, 7)
+    assert ring.backlog == 1
+    ring.close()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="memory with seals is Linux's")
+def test_no_writer_can_cut_the_memory_short():
+    ring = RollingBuffer.create(3, 2, 2)
+    for size in (0, 1 << 20):
+        with pytest.raises(PermissionError):
+            os.ftruncate(ring.fd, size)
+    assert ring.backlog == 0
     ring.close()
