@@ -31,6 +31,8 @@ from pipeline.cli.train import train
 from pipeline.cli.verify import verify
 from pipeline.cli.watch import watch
 
+_MOST_OPEN_FILES = 65536
+
 app = typer.Typer(
     help="Real-time video analytics with memory: cameras in, predictions of a recurrent network out.",
     no_args_is_help=True,
@@ -80,10 +82,18 @@ for _command in (
 app.add_typer(keys, name="keys")
 
 
+def _open_many_files() -> None:
+    """The soft limit is 1024 for the sake of select(2), which nothing here uses; connections of strangers fill it."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = _MOST_OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, _MOST_OPEN_FILES)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+
+
 def main() -> None:
     """Run the command line; a user's error becomes one line on stderr and exit status 1."""
     # a core dump holds the cameras' passwords
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    _open_many_files()
     try:
         app()
     except VidpipeError as error:

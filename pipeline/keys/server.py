@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 from collections.abc import Mapping
@@ -22,9 +23,14 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
+_SHORTAGES = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 _HANDSHAKE_MS = 5000  # also how long libzmq holds on to a client that may try again
 
 _Stamp = tuple[tuple[str, int, int, int], ...]
+
+
+class _ShortageError(Exception):
+    """This process has no means to read a file, which says nothing of the file."""
 
 
 class ServerKeys:
@@ -115,13 +121,19 @@ class ServerKeys:
     def refresh(self) -> bool:
         """Read the folder again where it changed; True where a client may do less than before.
 
-        A folder or file that cannot be read lets nobody in: what is not known is not allowed.
+        A folder or file that cannot be read lets nobody in: what is not known is not allowed. But where this process
+        has no descriptor left to read it with, what was known holds until it has: else strangers who connect again and
+        again would shut out all others.
         """
-        stamp = self._look()
-        if stamp == self._stamp:
+        try:
+            stamp = self._look()
+            if stamp == self._stamp:
+                return False
+            clients = {client.public_key: client for client in map(self._read, self._names(stamp)) if client}
+        except _ShortageError as error:
+            _log.warning("the key folder %s cannot be read now: %s", self._store.folder, error)
             return False
-        before, self._stamp = self._clients, stamp
-        self._clients = {client.public_key: client for client in map(self._read, self._names(stamp)) if client}
+        before, self._stamp, self._clients = self._clients, stamp, clients
         return any(key not in self._clients or not self._clients[key].covers(old) for key, old in before.items())
 
     def _look(self) -> _Stamp:
@@ -130,6 +142,7 @@ class ServerKeys:
                 # a hidden file is one that is being written
                 found = [(entry.name, entry.stat()) for entry in entries if not entry.name.startswith(".")]
         except OSError as error:
+            _tell_shortage(error)
             if self._stamp:
                 _log.warning(
                     "the key folder %s cannot be read (%s): nobody is let in", self._store.folder, error.strerror
@@ -144,8 +157,14 @@ class ServerKeys:
         try:
             return self._store.client(name)
         except KeysError as error:
+            _tell_shortage(error.__cause__)
             _log.warning("a client is not let in: %s", error)
             return None
 
     def __repr__(self) -> str:
         return f"ServerKeys({str(self._store.folder)!r})"
+
+
+def _tell_shortage(error: BaseException | None) -> None:
+    if isinstance(error, OSError) and error.errno in _SHORTAGES:
+        raise _ShortageError(error.strerror) from error

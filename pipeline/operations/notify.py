@@ -6,6 +6,7 @@ import logging
 import os
 import socket
 import time
+import weakref
 from collections.abc import Mapping
 
 _log = logging.getLogger(__name__)
@@ -23,6 +24,11 @@ class ServiceManager:
         self._address = "\0" + place[1:] if place.startswith("@") else place
         self._watched = _is_watched(environment)
         self._status = ""
+        # opened now: where no descriptor is left later, the watchdog must hear all the same that we live
+        self._link = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) if place else None
+        if self._link is not None:
+            self._link.settimeout(0)
+            weakref.finalize(self, self._link.close)
 
     def ready(self) -> None:
         """Start-up, or a reload, is done."""
@@ -48,12 +54,10 @@ class ServiceManager:
         self._send("STOPPING=1")
 
     def _send(self, text: str) -> None:
-        if not self._address:
+        if self._link is None:
             return
         try:
-            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as link:
-                link.settimeout(0)
-                link.sendto(text.encode(), self._address)
+            self._link.sendto(text.encode(), self._address)
         except OSError as error:
             _log.debug("the service manager does not listen: %s", error.strerror)
 

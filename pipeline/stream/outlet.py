@@ -42,7 +42,7 @@ class Outlet:
             )
         self._keys = keys
         self._failures = 0
-        self._bound = True
+        self._is_open = self._bound = False
         self._connected: set[int] = set()
         self._context: zmq.SyncContext = zmq.Context()
         try:
@@ -50,6 +50,7 @@ class Outlet:
                 raise zmq.ZMQError(zmq.EADDRINUSE)
             self._open(bind)
             self._socket.bind(bind)
+            self._bound = True
         except zmq.ZMQError as error:
             self._context.destroy(linger=0)
             raise StreamError(_why_not(bind, error)) from error
@@ -68,24 +69,27 @@ class Outlet:
     def send(self, frames: list[bytes]) -> None:
         """Send to whoever subscribed; where a subscriber's queue is full, it loses the message."""
         self.attend()
-        self._socket.send_multipart(frames, zmq.NOBLOCK)
+        if self._is_open:
+            self._socket.send_multipart(frames, zmq.NOBLOCK)
 
     def attend(self) -> None:
         """Take in what subscriptions came. Cheap where none did; to be called in each turn of a loop."""
         asked: Counter[str] = Counter()
-        while int(self._socket.getsockopt(zmq.EVENTS)) & zmq.POLLIN:
+        while self._is_open and int(self._socket.getsockopt(zmq.EVENTS)) & zmq.POLLIN:
             frame = self._socket.recv(zmq.NOBLOCK, copy=False)
             if self._keys is not None and not self._grant(frame, asked, self._keys):
-                self._open_anew()
+                self._cut_off()
+                self._open_again()
                 return
 
     def look(self) -> None:
         """Once a second: count connections, and cut all where a client may do less than before (they come back)."""
-        self._read_events()
-        if self._keys is not None and self._keys.refresh():
-            self._open_anew()
-        elif not self._bound:
-            self._bind_again()
+        if self._is_open:
+            self._read_events()
+        if self._keys is not None and self._keys.refresh() and self._is_open:
+            self._cut_off()
+        if not self._bound:
+            self._open_again()
 
     def _grant(self, frame: zmq.Frame, asked: Counter[str], keys: ServerKeys) -> bool:
         """Subscribe a client to what it may have of what it asks for; False where it breaks the protocol.
@@ -112,6 +116,15 @@ class Outlet:
 
     def _open(self, address: str) -> None:
         self._socket: zmq.SyncSocket = self._context.socket(zmq.XPUB)
+        try:
+            self._configure(address)
+            self._events = self._watch()
+        except zmq.ZMQError:
+            self._socket.close(linger=0)
+            raise
+        self._is_open = True
+
+    def _configure(self, address: str) -> None:
         self._socket.setsockopt(zmq.SNDHWM, _HIGH_WATER_MARK)
         self._socket.setsockopt(zmq.LINGER, _LINGER_MS)
         self._socket.setsockopt(zmq.MAXMSGSIZE, _LONGEST_SUBSCRIPTION_BYTES)
@@ -121,7 +134,6 @@ class Outlet:
         if self._keys is not None:
             self._socket.setsockopt(zmq.XPUB_MANUAL, 1)
             self._keys.secure(self._socket)
-        self._events = self._watch()
 
     def _watch(self) -> zmq.SyncSocket:
         """The socket's own events. Without a mark: a full queue would hold up libzmq's thread, and every socket."""
@@ -147,25 +159,27 @@ class Outlet:
             elif kind == until:
                 return
 
-    def _open_anew(self) -> None:
+    def _cut_off(self) -> None:
         """Cut all connections, which nothing else in ZeroMQ does. What was queued for them is for the replay."""
-        self._socket.unbind(self.address)
-        # the old listener takes its time to go, and would take the new one's ipc file with it
-        self._read_events(zmq.EVENT_CLOSED, _UNBIND_S)
+        if self._bound:
+            self._socket.unbind(self.address)
+            # the old listener takes its time to go, and would take the new one's ipc file with it
+            self._read_events(zmq.EVENT_CLOSED, _UNBIND_S)
         self._socket.disable_monitor()
         self._events.close()
         self._socket.close(linger=0)
         self._connected.clear()
-        self._open(self.address)
+        self._is_open = self._bound = False
         _log.warning("all subscribers were cut off, since one of them may do less than before; they connect again")
-        self._bind_again()
 
-    def _bind_again(self) -> None:
+    def _open_again(self) -> None:
+        """Be there again, as far as the system lets us; messages meanwhile are for the replay."""
         try:
+            if not self._is_open:
+                self._open(self.address)
             self._socket.bind(self.address)
             self._bound = True
         except zmq.ZMQError as error:
-            self._bound = False
             _log.error("%s; trying again each second", _why_not(self.address, error))
 
     def close(self) -> None:

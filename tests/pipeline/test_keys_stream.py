@@ -1,6 +1,9 @@
 """Keys over real sockets: who hears what, who hears nothing, and who is cut off."""
 
+import errno
 import logging
+import os
+from types import SimpleNamespace
 
 import pytest
 import zmq
@@ -11,6 +14,7 @@ from engines.further import FurtherInput
 from pipeline.inputs.receiver import InputPlan, InputReceiver
 from pipeline.inputs.sender import InputSender
 from pipeline.inputs.sockets import Endpoint
+from pipeline.keys import files
 from pipeline.keys.certificate import read_text
 from pipeline.keys.client import ClientKeys
 from pipeline.keys.server import ServerKeys
@@ -459,3 +463,53 @@ def test_no_key_is_ever_logged_whole(keys, server, publisher, context, caplog):
     for key in (carried.public_key, carried.secret_key, keys.store.server().secret_key):
         assert key not in caplog.text
         assert key[:8] not in caplog.text
+
+
+def test_strangers_who_take_all_descriptors_shut_out_nobody(keys, server, monkeypatch):
+    keys.new("early")
+    assert not server.refresh()
+    known = dict(server._clients)
+
+    def none_left(*_arguments, **_options):
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    keys.new("late")
+    for place, name in ((os, "scandir"), (files, "os")):
+        with monkeypatch.context() as patched:
+            broken = none_left if name == "scandir" else SimpleNamespace(**vars(os) | {"open": none_left})
+            patched.setattr(place, name, broken)
+            assert not server.refresh()
+        assert server._clients == known
+    assert not server.refresh()
+    assert len(server._clients) == 2, "what changed meanwhile counts once it can be read"
+
+
+def test_a_publisher_that_cannot_be_opened_anew_goes_on_and_is_back_later(keys, publisher, monkeypatch):
+    hall, *_ = [keys.new(name) for name in ("hall", "first", "second", "third")]
+    publisher.look()
+    context = type(publisher._outlet._context)
+    make = context.socket
+
+    def no_bind(_socket, _address):
+        raise zmq.ZMQError(zmq.EADDRNOTAVAIL)
+
+    def no_socket(each, kind, *arguments, **options):
+        if kind == zmq.XPUB:
+            raise zmq.ZMQError(errno.EMFILE)
+        return make(each, kind, *arguments, **options)
+
+    with Subscriber(publisher.address, keys=hall, kinds=["status"]) as subscriber:
+        assert heard(publisher, subscriber) == set(CAMERAS)
+        for place, name, fault, revoked in (
+            (zmq.Socket, "bind", no_bind, ("first", "second")),
+            (context, "socket", no_socket, ("third",)),
+        ):
+            with monkeypatch.context() as patched:
+                patched.setattr(place, name, fault)
+                for key in revoked:
+                    keys.store.revoke(key)
+                    publisher.look()
+                    publisher.publish(status("camera1"))
+                    publisher.attend()
+            publisher.look()
+            assert heard(publisher, subscriber) == set(CAMERAS)
