@@ -12,7 +12,7 @@ _DECODED_S = 0.2  # what was sent last may still be on its way through socket an
 
 
 def run(bench: Bench) -> Finding:
-    """Pause for a second, then for longer than the limit, and see what reaches the model meanwhile."""
+    """Pause for a second, then for longer than the limit, and see what reaches the model meanwhile; then only drip."""
     checks = Checks()
     with bench.stage(1, quick=True, watched=True) as stage:
         stage.ear.listen(2.0)
@@ -33,6 +33,11 @@ def run(bench: Bench) -> Finding:
         checks.at_most("running again after its end", back.published_s - ended_s if back else None, 5.0)
         checks.equal("stale frames at the model during the stall", _stale(stage, begun_s, ended_s), 0)
         checks.that(f"{camera.counters.plays - plays} new connection", met=camera.counters.plays > plays)
+        stage.ear.listen(3.0)
+        camera.inject(faults.Drip(0.3))
+        begun_s = time.monotonic()
+        lost = stage.ear.status("cam0", "backoff", 15.0, since_s=begun_s)
+        checks.at_most("one byte each 0.3 s detected after", lost.published_s - begun_s if lost else None, 2.5)
         checks.equal("statuses out of balance", stage.ear.unbalanced(), 0)
     return checks.finding()
 
@@ -45,6 +50,6 @@ def _stale(stage: Stage, begun_s: float, ended_s: float) -> int:
 CASE = Case(
     "R3",
     "stall, socket open",
-    "detected within 2.5 s; no stale frame reaches the model; opened anew, never read on",
+    "detected within 2.5 s, also where bytes still drip in; no stale frame reaches the model; opened anew",
     run,
 )
