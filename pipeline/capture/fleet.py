@@ -37,7 +37,7 @@ class Fleet:
         self.cameras: dict[str, CameraSupervisor] = {}
         self._by_token: dict[int, CameraSupervisor] = {}
         self._last_token = -1
-        self._leaving: list[tuple[float, CameraSupervisor]] = []
+        self._leaving: list[CameraSupervisor] = []  # removed, and their processes not gone yet
         self.arrived: list[CameraSupervisor] = []  # since the last `wait`, in order; one entry a frame
         self._next_tick_s = 0.0
         for plan in plans:
@@ -63,8 +63,8 @@ class Fleet:
         self._by_token = {token: each for token, each in self._by_token.items() if each is not camera}
         if (before := self._watched.pop(name, None)) is not None:
             self._selector.unregister(before[1])
-        camera.ask_to_leave()
-        self._leaving.append((time.monotonic() + _GRACE_S, camera))
+        camera.dismiss(time.monotonic())
+        self._leaving.append(camera)
         self._next_tick_s = 0.0
 
     def replace(self, plan: CapturePlan) -> CameraSupervisor:
@@ -115,18 +115,17 @@ class Fleet:
         for camera in self.cameras.values():
             camera.tick(now_s)
         self._collect(now_s)
-        due_s = [c.next_tick_s() for c in self.cameras.values()] + [deadline_s for deadline_s, _ in self._leaving]
+        due_s = [camera.next_tick_s() for camera in (*self.cameras.values(), *self._leaving)]
         self._next_tick_s = min(due_s, default=now_s + 1.0)
         self._watch()
         return True
 
     def _collect(self, now_s: float) -> None:
-        """Give back what cameras that were removed still hold, once their processes have had time to leave."""
-        for deadline_s, camera in self._leaving:
-            if now_s >= deadline_s:
-                camera.halt(0.0)
-                camera.ring.close()
-        self._leaving = [each for each in self._leaving if now_s < each[0]]
+        """Give back what cameras that were removed still hold, once their processes are gone; never waits for one."""
+        gone = [camera for camera in self._leaving if camera.is_gone(now_s)]
+        for camera in gone:
+            camera.ring.close()
+        self._leaving = [camera for camera in self._leaving if camera not in gone]
 
     def _watch(self) -> None:
         """Keep the selector's sockets those of the processes that live now (a number may be used again)."""
@@ -148,7 +147,9 @@ class Fleet:
         """End all processes together: each is asked first, then they are waited for. The rings stay readable."""
         for camera in self.cameras.values():
             camera.ask_to_leave()
-        self._collect(float("inf"))
+        for camera in self._leaving:
+            camera.halt(0.0)
+        self._collect(time.monotonic())
         deadline_s = time.monotonic() + _GRACE_S
         for camera in self.cameras.values():
             camera.halt(max(0.0, deadline_s - time.monotonic()))

@@ -28,6 +28,7 @@ _ROOT = Path(__file__).parents[2]
 _LAST_WORDS_BYTES = 4096
 _MOST_NEWS = 64  # of one process at a time: one gone mad must not keep its parent listening
 _SIGNALS = {each.value: each.name for each in signal.Signals}
+_KILLED_S = 2.0  # a process that was killed takes milliseconds
 _DYING_S = 0.05  # from closing its files to being gone, a process takes microseconds, Python's own end longer
 
 
@@ -92,13 +93,17 @@ class CaptureProcess:
             self._link.send_bytes(CREDIT)
 
     def end(self, grace_s: float = 0.5) -> None:
-        """Ask it to leave, make it leave after `grace_s` seconds, and return when it is gone."""
+        """Ask it to leave, make it leave after `grace_s` seconds, and return when it is gone.
+
+        One that a device or a network file system holds in the kernel does not go: it is left behind after a while.
+        """
         self.ask_to_leave()
         try:
             self._child.wait(grace_s)
         except subprocess.TimeoutExpired:
             self.kill()
-            self._child.wait()
+            with suppress(subprocess.TimeoutExpired):
+                self._child.wait(_KILLED_S)
         self.close()
 
     def kill(self) -> None:

@@ -122,6 +122,15 @@ class CameraSupervisor:
         if self.process is not None:
             self.process.ask_to_leave()
 
+    def dismiss(self, now_s: float) -> None:
+        """The camera is not wanted any more: its process is asked to leave, and `is_gone` sees to it that it does."""
+        self._let_go(now_s, by_force=False)
+
+    def is_gone(self, now_s: float) -> bool:
+        """Whether no process of a camera that was dismissed is left; one that stays is ended by force."""
+        self._collect(now_s)
+        return self._leaving is None
+
     def halt(self, grace_s: float = 0.5) -> None:
         """End the process for good, after `grace_s` seconds by force."""
         for process in (self.process, self._leaving[0] if self._leaving else None):
