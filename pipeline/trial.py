@@ -51,8 +51,8 @@ def try_cameras(cameras: Mapping[str, Camera]) -> list[TrialResult]:
 
 
 def _judge(name: str, camera: CameraSupervisor, waited_s: float) -> TrialResult | None:
-    if camera.ring.counts().written:
-        width, height = camera.size or (0, 0)
+    if camera.size is not None and camera.ring.counts().written:  # the picture may be there before the word of it
+        width, height = camera.size
         rate = f" at {camera.fps:.3g} frames/s" if 0 < camera.fps <= 240 else ""
         seconds = f"first picture after {waited_s:.1f} s"
         return TrialResult(name, ok=True, finding=f"ok: {width}x{height}{rate}, {seconds}")

@@ -41,7 +41,10 @@ def health(
         answer = connection.getresponse()
         text = answer.read(200).decode(errors="replace").strip()
     except (OSError, http.client.HTTPException) as error:
-        raise StreamError(f"no vidpipe answers at {bind} ({error}): is vidpipe run running there?") from error
+        why = error.strerror if isinstance(error, OSError) and error.strerror else error
+        raise StreamError(
+            f"no vidpipe answers at {bind} ({why}): is vidpipe run running, with metrics.bind there?"
+        ) from error
     finally:
         connection.close()
     typer.echo(text)

@@ -49,7 +49,7 @@ def parse_order(
     what, after_s, for_s = _when(text)
     words = what.split()
     camera = words.pop(0) if words and words[0] in cameras else None
-    kind = _kind(words, kinds, text)
+    kind = _kind(words, kinds, text, cameras)
     named = _named(words, kind, scope[0])
     wanted = named.pop(scope[0], None)
     if wanted is not None and wanted not in scope[1]:
@@ -84,8 +84,10 @@ def _when(text: str) -> tuple[str, float, float | None]:
     return match[1], float(match[2]), None if match[3] is None else float(match[3])
 
 
-def _kind(words: list[str], kinds: Mapping[str, type[K]], text: str) -> type[K]:
+def _kind(words: list[str], kinds: Mapping[str, type[K]], text: str, cameras: Collection[str]) -> type[K]:
     name = words[0].lower() if words else ""
+    if name not in kinds and cameras and len(words) > 1 and words[1].lower() in kinds:
+        raise ConfigError(f"{text.strip()!r} names no camera that is here; there are {', '.join(cameras)}")
     if name not in kinds:
         raise ConfigError(f"{text.strip()!r} names no fault; write {GRAMMAR} with one of {', '.join(kinds)}")
     return kinds[name]

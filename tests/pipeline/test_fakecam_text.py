@@ -70,7 +70,7 @@ def test_faults_are_read(text: str, order: Order[Fault] | None) -> None:
     [
         ("", "names no fault; write"),
         ("camera0", "names no fault"),
-        ("camera7 stall", "names no fault"),
+        ("camera7 stall", "names no camera that is here; there are camera0"),
         ("stal 5", "one of silent, hang"),
         ("stall 5 6", "'6' in 'stall 5 6' is one word too many; write stall"),
         ("stall 5@3+2", "one word too many"),
