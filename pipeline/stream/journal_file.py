@@ -27,6 +27,19 @@ CREATE TABLE IF NOT EXISTS expired (
     PRIMARY KEY (camera, kind, epoch)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS epoch (epoch INTEGER PRIMARY KEY, ended INTEGER NOT NULL DEFAULT 0);
 """
+# from epoch to epoch through the index: to look at each message would take longer than to send those asked for
+_LAST_OF_EPOCHS = """
+WITH RECURSIVE known (epoch) AS (
+    SELECT min(epoch) FROM message WHERE camera = ?1 AND kind = ?2 AND epoch >= ?3
+    UNION ALL
+    SELECT (SELECT min(epoch) FROM message WHERE camera = ?1 AND kind = ?2 AND epoch > known.epoch)
+    FROM known WHERE known.epoch < ?4)
+SELECT epoch, max(seq) FROM (
+    SELECT epoch, (SELECT max(seq) FROM message WHERE camera = ?1 AND kind = ?2 AND epoch = known.epoch) AS seq
+    FROM known
+    UNION ALL SELECT epoch, seq FROM expired WHERE camera = ?1 AND kind = ?2)
+WHERE epoch BETWEEN ?3 AND ?4 GROUP BY epoch
+"""
 
 Position = tuple[int, int]
 """Epoch and number: the place of a message among all of its camera and kind."""
@@ -115,12 +128,7 @@ class JournalFile:
 
     def last_of_epochs(self, camera: str, kind: str, first: int, last: int) -> dict[int, int]:
         """The highest number known of each epoch from `first` to `last` in which the camera said something."""
-        found = self._db.execute(
-            "SELECT epoch, max(seq) FROM (SELECT epoch, seq FROM message WHERE camera = ?1 AND kind = ?2 "
-            "UNION ALL SELECT epoch, seq FROM expired WHERE camera = ?1 AND kind = ?2) "
-            "WHERE epoch BETWEEN ?3 AND ?4 GROUP BY epoch",
-            (camera, kind, first, last),
-        )
+        found = self._db.execute(_LAST_OF_EPOCHS, (camera, kind, first, last))
         return dict(found.fetchall())
 
     def expired(self, camera: str, kind: str) -> dict[int, int]:

@@ -374,3 +374,18 @@ def test_of_many_clients_the_oldest_buckets_go():
         limit.charge(str(client), 1.0, 0.0)
     assert len(limit._buckets) == 4096
     assert limit.wait_s("4999", 0.5) == 0.5
+
+
+def test_a_question_about_a_few_messages_does_not_look_at_all_that_are_kept(tmp_path):
+    kept = archive(tmp_path, epoch=3)
+    for epoch, last in ((1, 50), (2, 4000), (3, 4000)):
+        for seq in range(1, last + 1):
+            kept.take(row(seq, epoch, size=1))
+    kept.flush(time.monotonic())
+    file = kept._opened()
+    steps: list[None] = []
+    file._db.set_progress_handler(lambda: steps.append(None), 100)
+    assert file.last_of_epochs("a", "clip", 1, 9) == {1: 50, 2: 4000, 3: 4000}
+    assert file.last_of_epochs("a", "clip", 2, 2) == {2: 4000}
+    assert file.last_of_epochs("a", "clip", 4, 9) == file.last_of_epochs("b", "clip", 0, 9) == {}
+    assert len(steps) < 50, "thousands of instructions are a look at each message"
