@@ -141,6 +141,11 @@ class Subscriber:
         return self._order.duplicates
 
     @property
+    def stale(self) -> int:
+        """Messages that were not given out, since a publisher that began later was heard."""
+        return self._order.stale
+
+    @property
     def positions(self) -> dict[tuple[str, str], Position]:
         """Place `(epoch, seq)` of the last message given out, by camera and kind: `since` of the next subscriber."""
         first = {}
@@ -243,10 +248,19 @@ class Subscriber:
         self._check_age(message)
         if isinstance(message, Status):
             self._learn_replay(message)
-        if self._joiner is None:
-            self._order.hear(message, now_s)
-        else:
+        if self._joiner is not None:
             self._joiner.hear(message)
+            return
+        known = self._order.stale
+        self._order.hear(message, now_s)
+        if self._order.stale > known == 0:
+            _log.warning(
+                "what %s publishes of %s is not believed: its epoch %d is lower than one heard before. Two publishers "
+                "run there, or one has lost its state folder while its clock is behind",
+                self._address,
+                message.camera,
+                message.epoch,
+            )
 
     def _begin(self, now_s: float) -> None:
         assert self._joiner is not None

@@ -249,3 +249,25 @@ def test_a_kind_that_was_invented_later_is_ignored(publisher):
         publisher.publish(clip())
         assert hear(subscriber).camera == "camera1"
         assert subscriber.damaged == 0
+
+
+def test_a_publisher_with_a_lower_epoch_is_not_believed_and_that_is_told_once(caplog):
+    with Publisher(ANY_PORT, epoch=6) as newer, Subscriber(newer.address, repair=False) as subscriber:
+        joined_at(newer, subscriber)
+        with Publisher(ANY_PORT, epoch=5) as older:
+            subscriber._socket.connect(older.address)
+            while not subscriber.stale:
+                older.publish(clip())
+                assert subscriber.receive(0.02) is None
+            older.publish(clip())
+            assert subscriber.receive(0.1) is None
+    assert [r.message for r in caplog.records if "is not believed" in r.message] == [
+        f"what {newer.address} publishes of camera1 is not believed: its epoch 5 is lower than one heard before. "
+        "Two publishers run there, or one has lost its state folder while its clock is behind"
+    ]
+
+
+def joined_at(publisher: Publisher, subscriber: Subscriber) -> None:
+    """Publish clips until one arrives."""
+    while subscriber.receive(0.05) is None:
+        publisher.publish(clip())
