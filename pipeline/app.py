@@ -49,10 +49,11 @@ class RunOptions:
 
 @dataclass(frozen=True)
 class Started:
-    """What runs: the publisher's address, and each model with what runs it and why."""
+    """What runs: the publisher's address, each model with what runs it and why, and where metrics are, if anywhere."""
 
     address: str
     models: tuple[str, ...]
+    endpoint: str | None
 
 
 @dataclass(frozen=True)
@@ -100,7 +101,8 @@ def run(
         live = LiveCameras(fleet, loop, settings, insecure=options.insecure, keys=keys, keeper=keeper)
         stack.callback(live.close)
         live.apply(live.prepare(cameras))
-        announce(Started(publisher.address, tuple(model.describe() for model in live.models.values())))
+        models = tuple(model.describe() for model in live.models.values())
+        announce(Started(publisher.address, models, monitor.address))
         load = options.load or partial(_unchanged, config, cameras)
         reloader = Reloader(live, config, load, fleet.wake, options.watch, monitor=monitor)
         stack.enter_context(reloader)

@@ -69,7 +69,7 @@ def run(
     watch = watch if settings.reload_on_change else FileWatch(None)
     options = app.RunOptions(duration, backend, insecure, load, watch)
     with open_screen(json=json, quiet=quiet) as screen:
-        outcomes = app.run(settings, chosen, options, screen.show, lambda started: _announce(screen, started))
+        outcomes = app.run(settings, chosen, options, screen.show, lambda started: _announce(screen, settings, started))
     failures = [f"{o.name}: {o.detail}" for o in outcomes if o.state.value == "failed"]
     failures += [f"{o.name}: gave no frame ({o.detail or o.state.value})" for o in outcomes if _mute(o)]
     for failure in failures:
@@ -83,9 +83,11 @@ def _log_as(settings: Config, log_format: LogFormat | None, *, narrate: bool) ->
     log_to_stderr(settings.log.level, settings.secrets, as_json=as_json, narrate=narrate)
 
 
-def _announce(screen: Screen, started: Started) -> None:
+def _announce(screen: Screen, settings: Config, started: Started) -> None:
     for model in started.models:
         screen.say(model)
+    if started.endpoint is None and settings.metrics.bind is None:
+        screen.say("no metrics, and nothing for vidpipe health: the usual port is taken; metrics.bind names another")
     screen.say(f"publishing on {started.address}; see it with: vidpipe watch   stop with Ctrl-C")
 
 

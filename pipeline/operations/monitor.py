@@ -143,7 +143,7 @@ class Monitor:
         except StreamError as error:
             if self._bind is not None:
                 raise
-            _log.warning("no endpoint for metrics and health here: %s", error)
+            _log.info("no endpoint for metrics and health here: %s", error)
             return None
         _log.info("metrics at http://%s/metrics", endpoint.address)
         if not bind.startswith(_LOOPBACK):

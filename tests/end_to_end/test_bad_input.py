@@ -34,10 +34,11 @@ class Case:
     says: str
 
 
-def run_config(text: str) -> Callable[[Path], list[object]]:
+def run_config(text: str, *options: str) -> Callable[[Path], list[object]]:
     def prepare(folder: Path) -> list[object]:
-        (folder / "vidpipe.yaml").write_text(text)
-        return ["run"]
+        any_port = "\npublish: {bind: 'tcp://127.0.0.1:*'}" if text.endswith("}}") else ""
+        (folder / "vidpipe.yaml").write_text(text + any_port)
+        return ["run", *options]
 
     return prepare
 
@@ -99,7 +100,7 @@ CASES = [
         "wrong type", run_config("cameras: {cam: {source: 0, fps: fast}}"), "cameras.cam.fps: is 'fast'; input should"
     ),
     Case("unknown camera", lambda _: ["run", "camera1"], "there is no camera camera1, did you mean camera0?"),
-    Case("unknown back end", lambda _: ["run", "--backend", "cuda"], "cuda"),
+    Case("unknown back end", run_config("cameras: {cam: {source: 'scene://'}}", "--backend", "cuda"), "cuda"),
     Case("scene option", run_source(lambda _: "scene://?sed=1"), "scene:// has no option 'sed'"),
     Case("fps above the model's", run_config("cameras: {cam: {source: 'scene://', fps: 50}}"), "leave fps out, or set"),
     Case("no such file", run_source(lambda folder: folder / "none.mp4"), "none.mp4: no such file"),

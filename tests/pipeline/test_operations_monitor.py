@@ -125,7 +125,7 @@ def test_the_default_address_is_left_alone_where_it_is_taken_and_a_named_one_is_
                 assert monitor.address is None
                 monitor.ready()
                 monitor.beat()
-    assert [r.levelname for r in caplog.records if "no endpoint for metrics" in r.message] == ["WARNING"]
+    assert [r.levelname for r in caplog.records if "no endpoint for metrics" in r.message] == ["INFO"]
     assert DEFAULT_BIND == "127.0.0.1:9108"
 
 
