@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -32,10 +34,10 @@ class OpenCvSource:
         if order.kind == "device":
             self._capture = cv2.VideoCapture(int(order.address), cv2.CAP_V4L2)
         else:
-            _set_options(order)
             options = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, order.open_timeout_ms]
             options += [cv2.CAP_PROP_READ_TIMEOUT_MSEC, order.read_timeout_ms, cv2.CAP_PROP_N_THREADS, 1]
-            self._capture = cv2.VideoCapture(ffmpeg_address(order), cv2.CAP_FFMPEG, options)
+            with _environment(order):
+                self._capture = cv2.VideoCapture(ffmpeg_address(order), cv2.CAP_FFMPEG, options)
         if not self._capture.isOpened():
             if self._log.read().refused:
                 raise refusal(order.address)
@@ -96,8 +98,18 @@ class OpenCvSource:
             self._news = DecoderNews(told.errors + new.errors, new.size or told.size, told.refused or new.refused)
 
 
-def _set_options(order: Order) -> None:
-    # global to a process and read at each open: one process per camera makes them the camera's own
-    options = ffmpeg_options(order).items()
-    os.environ["OPENCV_FFMPEG_CAPTURE_OPTIONS"] = "|".join(f"{name};{value}" for name, value in options)
-    os.environ["OPENCV_FFMPEG_LOGLEVEL"] = LOG_LEVEL
+@contextmanager
+def _environment(order: Order) -> Iterator[None]:
+    """FFmpeg's options for one open; they are global to a process, and whoever opens next must not inherit them."""
+    options = "|".join(f"{name};{value}" for name, value in ffmpeg_options(order).items())
+    own = {"OPENCV_FFMPEG_CAPTURE_OPTIONS": options, "OPENCV_FFMPEG_LOGLEVEL": LOG_LEVEL}
+    before = {name: os.environ.get(name) for name in own}
+    os.environ.update(own)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
