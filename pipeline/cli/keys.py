@@ -52,6 +52,8 @@ def new(
     file = out or Path(f"{name}.vidpipe-key")
     client = store.new(name, allowed, role, address or _address(settings, role), file)
     typer.echo(f"{client.name} may {_rights(client)}: {file} is its key, carry it there and keep it secret")
+    if settings is not None and (unknown := sorted(set(allowed or ()) - set(settings.cameras))):
+        typer.echo(f"not in the configuration so far: {', '.join(unknown)}; there are {', '.join(settings.cameras)}")
     if settings is None or settings.publish.keys is None:
         typer.echo(f"the publisher uses keys with this in its configuration: publish: {{keys: {store.folder}}}")
 

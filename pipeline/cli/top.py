@@ -66,7 +66,8 @@ def top(
                 _listen(subscriber, overview, interval_s, lambda: False)
                 view.show(overview, subscriber.missed)
     if not overview.heard:
-        raise StreamError(f"nothing came from {target} within {timeout:g} s: is vidpipe run running there?")
+        hint = "" if keys else ", and does it let you in (--keys)"
+        raise StreamError(f"nothing came from {target} within {timeout:g} s: is vidpipe run running there{hint}?")
 
 
 def _listen(subscriber: Subscriber, overview: Overview, seconds: float, enough: Callable[[], bool]) -> None:

@@ -57,9 +57,10 @@ class ReplayServer:
     ) -> None:
         address = bind or default_address(publisher)
         if (who := exposure(address)) and secure is None and not insecure:
+            setting = f"publish.bind is {publisher}" if bind is None else f"publish.replay is {bind}"
             raise StreamError(
-                f"publish.replay is {address}, {who}, and there are no keys: bind an address of this machine, make "
-                "keys with vidpipe keys new, or type --insecure"
+                f"{setting}, {who}, and there are no keys: bind an address of this machine, make keys with vidpipe "
+                "keys new, or type --insecure"
             )
         self._own_context = context is None
         self._context: zmq.SyncContext = context or zmq.Context()

@@ -54,6 +54,8 @@ def test_the_address_comes_from_the_configuration(home):
     command("new", "b", "--config", path)
     host = ClientKeys.load("b.vidpipe-key").address.removeprefix("tcp://").removesuffix(":5555")
     assert host not in ("0.0.0.0", "")
+    told = command("new", "c", "--cameras", "camera0,camera7", "--config", path).output
+    assert "not in the configuration so far: camera7; there are camera0" in told
 
 
 def test_keys_count_where_others_can_reach_the_publisher(home):

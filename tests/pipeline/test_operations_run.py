@@ -177,4 +177,5 @@ def test_top_without_a_publisher_says_so(tmp_path):
     address = f"tcp://127.0.0.1:{free_port()}"
     result = vidpipe("top", "--address", address, "--once", "--timeout", 0.5, folder=tmp_path)
     assert result.returncode == 1
-    assert result.stderr == f"vidpipe: nothing came from {address} within 0.5 s: is vidpipe run running there?\n"
+    asked = "is vidpipe run running there, and does it let you in (--keys)?"
+    assert result.stderr == f"vidpipe: nothing came from {address} within 0.5 s: {asked}\n"

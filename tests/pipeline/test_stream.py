@@ -24,6 +24,7 @@ from pipeline.stream.messages import (
     topic,
 )
 from pipeline.stream.publisher import Publisher
+from pipeline.stream.replay_server import ReplayServer
 from pipeline.stream.subscriber import Subscriber
 
 ANY_PORT = "tcp://127.0.0.1:*"
@@ -189,6 +190,10 @@ def test_a_port_in_use_and_an_open_address_are_refused(publisher):
         Publisher(publisher.address, epoch=1)
     with pytest.raises(StreamError, match="--insecure"):
         Publisher("tcp://0.0.0.0:*", epoch=1)
+    with pytest.raises(StreamError, match=r"publish\.bind is tcp://0\.0\.0\.0:5555, which .* --insecure"):
+        ReplayServer(None, "tcp://0.0.0.0:5555")
+    with pytest.raises(StreamError, match=r"publish\.replay is tcp://0\.0\.0\.0:5556, which .* --insecure"):
+        ReplayServer("tcp://0.0.0.0:5556", "tcp://127.0.0.1:5555")
     with pytest.raises(StreamError, match="cannot be bound"):
         Publisher("tcp://127.0.0.1:notaport", epoch=1)
     with Publisher("tcp://0.0.0.0:*", epoch=1, insecure=True) as open_to_all:
