@@ -5,11 +5,13 @@ threads are not: what is in flight is a list, so that a history can lose, delay,
 """
 
 import sqlite3
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections import Counter, defaultdict
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from random import Random
+
+from stream_promises import Account, Heard, Kept, Lane, Position
 
 from pipeline.stream.archive import Archive, Limits
 from pipeline.stream.continuity import Gap, StreamOrder
@@ -27,8 +29,9 @@ from pipeline.stream.messages import (
     decode,
     encode,
 )
+from pipeline.stream.rate_limit import RateLimit
 from pipeline.stream.replay import ReplayDesk
-from pipeline.stream.replay_protocol import RangeAnswer, decode_answer, decode_request
+from pipeline.stream.replay_protocol import RangeAnswer, RangeRequest, decode_answer
 from pipeline.stream.replay_protocol import encode as encode_request
 
 LANES = [("a", "clip"), ("a", "event"), ("b", "event")]
@@ -37,47 +40,50 @@ TIMEOUT_S = 2.0
 MAX_AGE_S = 20.0
 MEMORY_BYTES = 30_000  # about eighty messages
 WRITTEN_AFTER = 40
-STEP_S = 0.002
-
-Lane = tuple[str, str]
-Position = tuple[int, int]
+MENDED_S = 1.0  # a journal tries its disk again after that
+REQUESTS_HZ, REQUESTS_AT_ONCE = 200.0, 20.0
 
 
 class FailingArchive(Archive):
-    """The real archive on a disk that can be gone, or full."""
+    """The real archive on a disk that can be gone, or full, by the history's clock."""
 
-    gone = False
-    full = False
-    known = False  # whether the file knows of this epoch at all
+    def __init__(self, path: Path, epoch: int, limits: Limits, clock_s: Callable[[], float]) -> None:
+        super().__init__(path, epoch, limits, lambda: round(clock_s() * 1e9))
+        self.gone = self.full = False
+        self._clock_s = clock_s
 
     def _opened(self):
         if self.gone:
             raise sqlite3.OperationalError("unable to open database file")
-        file = super()._opened()
-        self.known = True
-        return file
+        return super()._opened()
 
-    def flush(self, now_s: float) -> None:
+    def flush(self, _now_s: float) -> None:
         if not self.full:
-            super().flush(now_s)
+            super().flush(self._clock_s())
         elif self.unwritten:
-            self._fail(sqlite3.OperationalError("database or disk is full"), now_s)
+            self._fail(sqlite3.OperationalError("database or disk is full"), self._clock_s())
+
+    def _fail(self, error: OSError | sqlite3.Error, _now_s: float) -> None:
+        super()._fail(error, self._clock_s())
 
 
 @dataclass
 class Listener:
-    """A subscriber: its order, what is in flight to it and from it, and all that it ever gave out."""
+    """A subscriber: its order, what is in flight to it and from it, and an account of all that it gave out."""
 
     order: StreamOrder
+    name: str
     live: list[bytes] = field(default_factory=list)
     answers: list[list[bytes]] = field(default_factory=list)
     cut_off: bool = False
-    log: defaultdict[Lane, list[Message | Gap]] = field(default_factory=lambda: defaultdict(list))
-    start: dict[Lane, Position] = field(default_factory=dict)
+    accounts: defaultdict[Lane, Account] = field(default_factory=lambda: defaultdict(Account))
+    heard: defaultdict[Lane, Heard] = field(default_factory=lambda: defaultdict(Heard))
+    epochs: Counter[str] = field(default_factory=Counter)
+    excused_s: float = 0.0  # until then the desk was too busy to answer
 
 
 class World:
-    """One history. Every action is a method; `settle` ends it, and `check` holds at any time."""
+    """One history. Every action is a method; what must hold is checked as it goes, and `settle` ends it."""
 
     def __init__(self, folder: Path, max_age_s: float = MAX_AGE_S) -> None:
         self.folder = folder
@@ -86,27 +92,38 @@ class World:
         self.epoch = 0
         self.published: defaultdict[Lane, list[Position]] = defaultdict(list)
         self.ended: set[int] = set()
+        self.known: set[int] = set()
         self.listeners: list[Listener] = []
+        self.joined = 0
         self.steps = 0
         self.seen: Counter[str] = Counter()
-        self.archive: FailingArchive | None = None
-        self.known: set[int] = set()
+        self.kept = Kept(max_age_s, MEMORY_BYTES)
+        self.gone = self.full = False
+        self.healthy_s = self.now_s - MENDED_S
         self._start()
 
     # --- the publisher and its journal
+
+    @property
+    def healthy(self) -> bool:
+        """Whether the disk takes what is written, and the journal has had time to find that out."""
+        return not self.gone and not self.full and self.now_s >= self.healthy_s + MENDED_S
 
     def _start(self) -> None:
         self.epoch += 1
         self.queue: list[Row] = []
         self.sequence: Counter[Lane] = Counter()
+        self.kept.restart()
         self.archive = FailingArchive(
             self.folder / "journal.sqlite",
             self.epoch,
             Limits(self.max_age_s, memory_bytes=MEMORY_BYTES, written_bytes=MEMORY_BYTES // 3),
-            lambda: round(self.now_s * 1e9),
+            lambda: self.now_s,
         )
-        self.archive.flush(self.now_s)
+        self.archive.gone, self.archive.full = self.gone, self.full
+        self._flush()
         self.desk = ReplayDesk(self.archive, size=Size(5, 1500))
+        self.desk._limit = RateLimit(REQUESTS_HZ, REQUESTS_AT_ONCE)
 
     def publish(self, lane: Lane) -> None:
         camera, kind = lane
@@ -135,66 +152,89 @@ class World:
         """The journal's thread wakes up; it writes only where it would soon have too much."""
         for row in self.queue:
             self.archive.take(row)
-            if self.archive.unwritten > WRITTEN_AFTER:
-                self.archive.flush(self.now_s)
+            self.kept.take((row.camera, row.kind), row.position, len(row.body), row.published_at / 1e9)
+            if self.kept.unwritten > WRITTEN_AFTER:
+                self._flush()
         self.queue.clear()
 
     def write(self) -> None:
         self.take()
+        self._flush()
+
+    def _flush(self) -> None:
         self.archive.flush(self.now_s)
+        if self.healthy:
+            self.kept.wrote()
+            self.known.add(self.epoch)
 
     def kill(self) -> None:
         """What was not written is gone, with all that was on its way."""
         self.archive._drop_file()
         for listener in self.listeners:
             listener.answers.clear()
-        self._next()
-
-    def _next(self) -> None:
-        if self.archive.known:
-            self.known.add(self.epoch)
         self._start()
 
     def stop(self) -> None:
         self.take()
         self.archive.close()
-        if not self.archive.alarm and not self.archive.lost:
-            self.ended.add(self.epoch)
-        self._next()
+        if not self.gone and not self.full:
+            self.kept.wrote()
+            self.known.add(self.epoch)
+            if not self.kept.lost:
+                self.ended.add(self.epoch)
+        self.archive._drop_file()
+        self._start()
 
     def disk(self, *, gone: bool = False, full: bool = False) -> None:
-        self.archive.gone, self.archive.full = gone, full
+        if (self.gone or self.full) and not gone and not full:
+            self.healthy_s = self.now_s
+        self.gone, self.full = self.archive.gone, self.archive.full = gone, full
         if gone:
             self.archive._drop_file()
 
     # --- subscribers
 
     def join(self, since: Listener | None = None) -> None:
+        self.joined += 1
+        name = f"client {self.joined}"
         if since is None:
-            listener = Listener(StreamOrder(["clip", "event"], timeout_s=TIMEOUT_S))
-        else:
-            listener = Listener(
-                StreamOrder(["clip", "event"], timeout_s=TIMEOUT_S, after=since.order.positions),
-                log=since.log,
-                start=since.start,
-            )
+            self.listeners.append(Listener(StreamOrder(["clip", "event"], timeout_s=TIMEOUT_S), name))
+            return
+        after = since.order.positions
+        order = StreamOrder(["clip", "event"], timeout_s=TIMEOUT_S, after=after)
+        listener = Listener(order, name, accounts=since.accounts)
+        for (camera, _), (epoch, _) in after.items():
+            listener.epochs[camera] = max(listener.epochs[camera], epoch)
         self.listeners.append(listener)
 
     def leave(self, index: int) -> Listener:
-        listener = self.listeners.pop(index)
-        self._drain(listener)
-        return listener
+        return self.listeners.pop(index)
 
     def deliver(self, listener: Listener, count: int) -> None:
-        for _ in range(min(count, len(listener.live))):
-            self._hear(listener, listener.live.pop(0))
+        for body in listener.live[:count]:
+            self._hear(listener, decode(body))
+        del listener.live[:count]
 
-    def _hear(self, listener: Listener, body: bytes) -> None:
-        listener.order.hear(decode(body), self.now_s)
-        self._drain(listener)
+    def _hear(self, listener: Listener, message: Message) -> None:
+        if message.epoch >= listener.epochs[message.camera]:
+            listener.epochs[message.camera] = message.epoch
+            self._note(listener, message)
+        listener.order.hear(message, self.now_s)
         for lane, position in listener.order.positions.items():
-            first = next((_first(item) for item in listener.log[lane]), None)
-            listener.start.setdefault(lane, (first[0], first[1] - 1) if first else position)
+            if listener.accounts[lane].start is None:
+                first = next((_span(item)[0] for item in listener.order.out if _lane(item) == lane), None)
+                listener.accounts[lane].begin((first[0], first[1] - 1) if first else position)
+        self._drain(listener)
+
+    def _note(self, listener: Listener, message: Message) -> None:
+        if isinstance(message, Status):
+            for kind, seq in message.last_seq.items():
+                listener.heard[message.camera, kind].news((message.epoch, seq), self.now_s)
+            return
+        lane, position = _lane(message), (message.epoch, message.seq)
+        listener.heard[lane].news(position, self.now_s)
+        if listener.accounts[lane].start is None or position > listener.order.positions.get(lane, (0, 0)):
+            listener.heard[lane].message(position, self.now_s)
 
     def lose(self, listener: Listener, index: int) -> None:
         if listener.live:
@@ -219,64 +259,158 @@ class World:
                 listener.order.not_sent(request, self.now_s)
                 continue
             self.take()
-            frames = self.desk.answer(encode_request(request), "client", None, self.now_s)
-            self._judge(encode_request(request), frames)
+            frames = self.desk.answer(encode_request(request), listener.name, None, self.now_s)
+            self._judge(request, frames)
             listener.answers.append(frames)
 
     def answer(self, listener: Listener, index: int, *, twice: bool = False) -> None:
         if not listener.answers:
             return
         frames = listener.answers.pop(index % len(listener.answers))
+        answer = decode_answer(frames[0])
+        listener.excused_s = max(listener.excused_s, self.now_s + getattr(answer, "retry_after_s", 0.0))
         for _ in range(1 + twice):
-            listener.order.answer(decode_answer(frames[0]), [decode(body) for body in frames[1:]], self.now_s)
+            listener.order.answer(answer, [decode(body) for body in frames[1:]], self.now_s)
         self._drain(listener)
 
     def forget_answer(self, listener: Listener) -> None:
         if listener.answers:
             listener.answers.pop()
 
+    def catch_up(self, listener: Listener, most: int) -> None:
+        """Ask and read answers, as a subscriber does that has nothing else to do."""
+        for _ in range(most):
+            self.ask(listener)
+            if not listener.answers:
+                break
+            self.answer(listener, 0)
+
     def wait(self, seconds: float) -> None:
         self.now_s += seconds
         for listener in self.listeners:
             listener.order.expire(self.now_s)
             self._drain(listener)
+            for lane, heard in listener.heard.items():
+                late_s = self.now_s - max(heard.since_s, listener.excused_s) - TIMEOUT_S
+                assert late_s < 0 or not heard.waiting, (lane, heard.waiting[0], "held for too long", late_s)
+
+    # --- what must hold
 
     def _drain(self, listener: Listener) -> None:
         while listener.order.out:
             item = listener.order.out.popleft()
-            kind = item.kind if isinstance(item, Gap) else KINDS[type(item)]
-            listener.log[item.camera, kind].append(item)
+            lane, (first, last) = _lane(item), _span(item)
+            account, heard = listener.accounts[lane], listener.heard[lane]
+            if isinstance(item, Gap):
+                self._check_gap(lane, item, heard)
+            else:
+                assert first[1] <= self._count(lane, first[0]), (first, "was never published")
+            self._check_skipped(lane, account, first)
+            if isinstance(item, Gap) and item.open_end:
+                account.open_end(first, item.reason)
+                heard.reported(last, self.now_s)
+            else:
+                account.add(first, last)
+                (heard.reported if isinstance(item, Gap) else heard.came_out)(last, self.now_s)
             self.seen[f"gap: {item.reason}" if isinstance(item, Gap) else "message"] += 1
 
-    # --- what must hold
+    def _check_gap(self, lane: Lane, gap: Gap, heard: Heard) -> None:
+        """What is reported was published, and nobody had it: not the journal, not in time."""
+        missing = [(gap.epoch, seq) for seq in range(gap.first_seq, gap.last_seq + 1)]
+        assert gap.last_seq <= self._count(lane, gap.epoch), (gap, "was never published")
+        assert gap.open_end == (not missing), gap
+        assert gap.reason in ("missing", "expired", "unknown", "no answer"), gap
+        if gap.reason == "no answer":
+            assert self.now_s - heard.known_s((gap.epoch, gap.last_seq)) >= TIMEOUT_S, (
+                gap,
+                "nobody had time to answer",
+            )
+            return
+        assert gap.open_end == (gap.reason == "unknown"), gap
+        assert not gap.open_end or gap.epoch not in self.ended, (gap, "of a publisher that stopped in order")
+        for position in missing:
+            assert not self.kept.must_have(lane, position, self.now_s), (position, gap, "the journal must have it")
+            written = (lane, position) in self.kept.written
+            assert gap.reason != "missing" or not written, (position, gap, "was in the journal once")
 
-    def _judge(self, request: bytes, frames: list[bytes]) -> None:
-        """The desk gives everything that the journal holds, and says of all the rest that it is lost."""
+    def _check_skipped(self, lane: Lane, account: Account, until: Position) -> None:
+        """What lies between the last that came out and the next was never published, or nobody knows of it."""
+        published = self.published[lane]
+        for position in published[bisect_right(published, account.place) : bisect_left(published, until)]:
+            told = account.may_skip(position) or not self._leaves_a_trace(position[0])
+            assert told, (position, "neither given nor told")
+            # behind an open end may lie what the journal never knew of
+            if not account.nobody_knows:
+                assert not self.kept.must_have(lane, position, self.now_s), (position, "the journal must have it")
+
+    def _count(self, lane: Lane, epoch: int) -> int:
+        """How many messages a publisher has published."""
+        published = self.published[lane]
+        return bisect_left(published, (epoch + 1, 0)) - bisect_left(published, (epoch, 0))
+
+    def _judge(self, request: RangeRequest, frames: list[bytes]) -> None:
+        """The desk gives everything that the journal must have, and says of all the rest that it is lost."""
         answer = decode_answer(frames[0])
         if not isinstance(answer, RangeAnswer):
-            assert self.archive.gone or self.archive.alarm or answer.busy, answer
+            assert self.gone or answer.busy or not self.healthy, answer
             return
-        question = decode_request(request)
-        lane = (question.camera, question.kind)
+        assert request.through is not None
+        assert answer.through > request.after, "each part of an answer says something"
+        assert answer.through <= request.through if answer.more else answer.through == request.through
+        lane = (request.camera, request.kind)
         given = [(m.epoch, m.seq) for m in map(decode, frames[1:])]
         assert given == sorted(set(given)), "in order, nothing twice"
-        held = self._held(lane, question.after, answer.through)
+        assert not given or request.after < given[0] <= given[-1] <= answer.through
         published = self.published[lane]
-        for position in published[bisect_right(published, question.after) : bisect_right(published, answer.through)]:
+        for position in published[bisect_right(published, request.after) : bisect_right(published, answer.through)]:
             spans = [s for s in answer.lost if s.epoch == position[0] and s.first_seq <= position[1] <= s.last_seq]
-            assert (position in given) == (position in held), (position, "held by the journal")
-            assert (position in given) + len(spans) <= 1, (position, answer)
-            if position not in given and not spans and position[0] in self.ever_known:
+            assert len(spans) + (position in given) <= 1, (position, answer)
+            if position not in given and not spans and self._leaves_a_trace(position[0]):
                 open_ends = [s for s in answer.lost if s.open_end and s.epoch == position[0]]
                 assert [s for s in open_ends if s.last_seq < position[1]], (position, answer)
-        for span in answer.lost:
-            assert not (span.open_end and span.epoch in self.ended), span
 
-    def _held(self, lane: Lane, after: Position, through: Position) -> set[Position]:
-        held = {row.position for row in self.archive._memory.between(*lane, after, through)}
-        if self.archive._file is not None:
-            held |= {row.position for row in self.archive._file.between(*lane, after, through)}
-        return held
+    def check(self, *, settled: bool = False, lossless: bool = False) -> None:
+        for listener in self.listeners:
+            for lane in LANES:
+                account = listener.accounts[lane]
+                if account.start is None:
+                    continue
+                place = listener.order.positions[lane]
+                self._check_skipped(lane, account, (place[0], place[1] + 1))
+                if settled:
+                    assert not listener.heard[lane].waiting
+                    assert place >= (self.epoch, self.sequence[lane]), (lane, place)
+        if lossless:
+            assert not [name for name in self.seen if name.startswith("gap")], self.seen
+
+    def _leaves_a_trace(self, epoch: int) -> bool:
+        """Whether the journal's file has at least the epoch's name; the present publisher knows of itself."""
+        return epoch in self.known or epoch == self.epoch
+
+    def settle(self) -> None:
+        """All faults end; soon everybody knows everything that can be known, at the pace of the desk."""
+        self.disk()
+        for listener in self.listeners:
+            listener.cut_off = False
+        # the journal tries its disk again; what has been answered is read before anything is given up
+        self.now_s += 1.5
+        self.write()
+        given_up = self.seen["gap: no answer"]
+        idle = 0
+        while idle < 10:
+            before = [listener.order.positions for listener in self.listeners]
+            self.heartbeat()
+            for listener in self.listeners:
+                self.deliver(listener, len(listener.live))
+                self.catch_up(listener, 1000)
+            self.wait(0.3)
+            idle += 1
+            if [listener.order.positions for listener in self.listeners] != before:
+                idle = 0
+            elif not any(listener.order.held for listener in self.listeners):
+                break
+        assert not any(listener.order.held for listener in self.listeners), "a repair that never ends"
+        assert self.seen["gap: no answer"] == given_up, "everybody was answered in time"
 
     def story(self) -> str:
         """How much happened, for a report."""
@@ -284,130 +418,15 @@ class World:
         done = ", ".join(f"{name} {number}" for name, number in sorted(self.seen.items()))
         return f"{self.steps} steps, {self.epoch} publishers, {count} messages published; {done}"
 
-    def settle(self) -> None:
-        """All faults end; soon everybody knows everything that can be known."""
-        self.disk()
-        for listener in self.listeners:
-            listener.cut_off = False
-        # the journal tries its disk again; what has been answered is read before anything is given up
-        self.now_s += 1.5
-        self.write()
-        for _ in range(5000):  # whoever is far behind is served at the desk's own pace
-            self.heartbeat()
-            for listener in self.listeners:
-                self.deliver(listener, len(listener.live))
-                self.ask(listener)
-                while listener.answers:
-                    self.answer(listener, 0)
-                    self.ask(listener)
-            self.wait(0.3)
-            if not any(listener.order.held for listener in self.listeners):
-                break
-        assert not any(listener.order.held for listener in self.listeners)
 
-    def check(self, *, settled: bool = False, lossless: bool = False) -> None:
-        for listener in self.listeners:
-            for lane in LANES:
-                self._check_lane(listener, lane, settled=settled, lossless=lossless)
-
-    def _check_lane(self, listener: Listener, lane: Lane, *, settled: bool, lossless: bool) -> None:
-        accounted: Counter[Position] = Counter()
-        told = set()
-        unknown: list[tuple[Position, Position]] = []  # between these two, nobody knows
-        place = listener.start.get(lane, (0, 0))
-        for item in listener.log[lane]:
-            first = _first(item)
-            last = (item.epoch, item.last_seq if isinstance(item, Gap) else item.seq)
-            open_end = isinstance(item, Gap) and item.open_end
-            assert place < first, (place, first, "in order, nothing twice")
-            if unknown and unknown[-1][1] is None:
-                unknown[-1] = (unknown[-1][0], first)
-            if open_end:
-                assert item.epoch not in told, "reported once"
-                told.add(item.epoch)
-                unknown.append((last, None))
-            accounted.update((item.epoch, seq) for seq in range(first[1], last[1] + 1))
-            place = max(place, last)
-        assert not accounted or max(accounted.values()) == 1, "given out or reported, and once"
-        if settled:
-            place = listener.order.positions.get(lane, place)
-            assert not self.sequence[lane] or place >= (self.epoch, self.sequence[lane])
-        if lane not in listener.start:
-            return
-        unknown = [(begin, end or (place[0] + 1, 0)) for begin, end in unknown]
-        for position in self.published[lane]:
-            if listener.start[lane] < position <= place and not accounted[position] and position[0] in self.ever_known:
-                assert any(begin < position < end for begin, end in unknown), (position, "neither given nor told")
-        if lossless:
-            assert not [item for item in listener.log[lane] if isinstance(item, Gap)]
-
-    @property
-    def ever_known(self) -> set[int]:
-        """The epochs of which the journal's file has at least the name."""
-        return {*self.known, self.epoch}
+def _lane(item: Message | Gap) -> Lane:
+    return item.camera, item.kind if isinstance(item, Gap) else KINDS[type(item)]
 
 
-_WEIGHTS = """
-publish 10   burst 2     heartbeat 3   take 2     write 3    kill 0.5      stop 0.5   disk 0.4   join 0.2
-leave 0.15   rejoin 0.2  deliver 8     lose 2     double 1   cut 0.3       mend 0.6   ask 5      answer 5
-forget 0.5   wait 4      wait-long 0.2
-"""
-ACTIONS = dict(zip(_WEIGHTS.split()[::2], map(float, _WEIGHTS.split()[1::2]), strict=True))
-LOSSLESS = {"publish", "burst", "heartbeat", "take", "write", "stop", "join", "rejoin", "deliver", "lose", "double"}
-GENTLE = LOSSLESS | {"ask", "answer"}
-
-
-def act(world: World, action: str, random: Random) -> None:
-    """One step of a history; `random` decides the details."""
-    world.steps += 1
-    world.now_s += STEP_S
-    world.seen[action] += 1
-    listener = random.choice(world.listeners) if world.listeners else None
-    if action == "publish":
-        world.publish(random.choice(LANES))
-    elif action == "burst":
-        for _ in range(random.randint(2, 12)):
-            world.publish(random.choice(LANES))
-    elif action == "heartbeat":
-        world.heartbeat()
-    elif action in ("take", "write", "kill", "stop"):
-        getattr(world, action)()
-    elif action == "disk":
-        world.disk(**random.choice([{"gone": True}, {"full": True}, {}, {}]))
-    elif action == "join" and len(world.listeners) < 3:
-        world.join()
-    elif action == "wait":
-        world.wait(random.choice([0.05, 0.3, 0.6, 1.0]))
-    elif action == "wait-long":
-        world.wait(MAX_AGE_S * random.random())
-    elif listener is not None:
-        _act_on(world, action, listener, random)
-
-
-def _act_on(world: World, action: str, listener: Listener, random: Random) -> None:
-    at = random.randrange(1000)
-    if action in ("leave", "rejoin"):
-        left = world.leave(world.listeners.index(listener))
-        if action == "rejoin":
-            world.join(since=left)
-    elif action == "deliver":
-        world.deliver(listener, random.randint(1, 20))
-    elif action == "lose":
-        world.lose(listener, at)
-    elif action == "double":
-        world.double(listener, at, random.randrange(4))
-    elif action in ("cut", "mend"):
-        world.cut(listener, off=action == "cut")
-    elif action == "ask":
-        world.ask(listener)
-    elif action == "answer":
-        world.answer(listener, at, twice=random.random() < 0.1)
-    elif action == "forget":
-        world.forget_answer(listener)
-
-
-def _first(item: Message | Gap) -> Position:
-    return item.epoch, item.first_seq if isinstance(item, Gap) else item.seq
+def _span(item: Message | Gap) -> tuple[Position, Position]:
+    if isinstance(item, Gap):
+        return (item.epoch, item.first_seq), (item.epoch, item.last_seq)
+    return (item.epoch, item.seq), (item.epoch, item.seq)
 
 
 def _event(camera: str, epoch: int, seq: int) -> Event:
