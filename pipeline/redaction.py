@@ -26,6 +26,10 @@ class Secrets:
 
     values: tuple[str, ...] = field(default=(), repr=False)
 
+    def also(self, others: Secrets) -> Secrets:
+        """These and others."""
+        return Secrets(tuple(dict.fromkeys((*self.values, *others.values))))
+
     def blank(self, text: str) -> str:
         """The text without any of the secrets."""
         for form in self._forms():

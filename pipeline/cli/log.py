@@ -6,9 +6,11 @@ import logging
 import os
 import sys
 import threading
+from contextlib import suppress
 from enum import Enum
 from types import TracebackType
 
+from pipeline.cli.writer import LineWriter
 from pipeline.operations.json_log import JsonFormatter
 from pipeline.operations.rate_limit import RateLimit
 from pipeline.redaction import NO_SECRETS, RedactingFilter, Secrets
@@ -24,16 +26,45 @@ class LogFormat(str, Enum):
     JSON = "json"
 
 
+class LineHandler(logging.Handler):
+    """Gives records to a writer, so that nobody waits for a log that is not read, as a stopped terminal's is not."""
+
+    def __init__(self, writer: LineWriter) -> None:
+        super().__init__()
+        self._writer = writer
+        self._told = writer.lost
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Hand the record over."""
+        self.say(self.format(record))
+
+    def say(self, line: str) -> None:
+        """Hand a line over; where lines were lost before it, it says so."""
+        lost = self._writer.lost
+        with suppress(SystemExit):  # to lose the reader of the log is no reason to stop
+            if lost > self._told:
+                self._writer.write(f"vidpipe: {lost - self._told} lines of the log were lost: nobody read them")
+                if self._writer.lost > lost:
+                    return  # there is no room yet, and this line is the next that is lost
+                self._told = lost
+            self._writer.write(line)
+
+
 def log_to_stderr(
-    level: str = "warning", secrets: Secrets = NO_SECRETS, *, as_json: bool = False, narrate: bool = True
+    level: str = "warning",
+    secrets: Secrets = NO_SECRETS,
+    *,
+    as_json: bool = False,
+    narrate: bool = True,
+    writer: LineWriter | None = None,
 ) -> None:
-    """Send what is of this level, or of `$VIDPIPE_LOG_LEVEL` where that is set, to stderr.
+    """Send what is of this level, or of `$VIDPIPE_LOG_LEVEL` where that is set, to stderr, or to a writer to it.
 
     Without `narrate`, plain lines leave out what happens to cameras: a screen shows it already. What ends a thread or
     the process unexpectedly is logged as well, since a traceback may hold an address.
     """
     asked = os.environ.get("VIDPIPE_LOG_LEVEL", "").upper()
-    handler = logging.StreamHandler()
+    handler = LineHandler(writer) if writer is not None else logging.StreamHandler()
     handler.setFormatter(JsonFormatter() if as_json else logging.Formatter("vidpipe: %(message)s"))
     handler.addFilter(RateLimit())
     handler.addFilter(RedactingFilter(secrets))
@@ -49,6 +80,8 @@ def tell(text: str) -> None:
     handlers = logging.getLogger().handlers
     if handlers and isinstance(handlers[0].formatter, JsonFormatter):
         logging.getLogger("vidpipe").error("%s", text)
+    elif handlers and isinstance(handlers[0], LineHandler):
+        handlers[0].say(f"vidpipe: {text}")
     else:
         sys.stderr.write(f"vidpipe: {text}\n")
 

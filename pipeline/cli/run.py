@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -9,13 +10,17 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pipeline.cli.log import LogFormat, log_to_stderr, tell
+from pipeline.cli.writer import LineWriter
 
 if TYPE_CHECKING:
     from pipeline.app import CameraOutcome, Started
     from pipeline.cli.screen import Screen
     from pipeline.config.schema import Camera, Config
+    from pipeline.redaction import Secrets
 
 CONFIG_HELP = "Configuration file; else $VIDPIPE_CONFIG, vidpipe.yaml, configs/vidpipe.yaml, or the built-in one."
+
+_MOST_LOG_LINES = 10_000
 
 
 def run(
@@ -52,18 +57,28 @@ def run(
     from pipeline.config.file_watch import FileWatch
     from pipeline.config.load import find_config, load_config, select_cameras
 
-    log_to_stderr(as_json=log_format is LogFormat.JSON)
+    writer = LineWriter(2, _MOST_LOG_LINES, "stderr")
+    atexit.register(writer.close)
+    log_to_stderr(as_json=log_format is LogFormat.JSON, writer=writer)
     hide()
     file = find_config(config)
     watch = FileWatch(file)
     settings = load_config(file)
-    _log_as(settings, log_format, narrate=json or quiet)
+    as_json = (log_format or settings.log.format) == LogFormat.JSON
+
+    def log(secrets: Secrets) -> None:
+        log_to_stderr(settings.log.level, secrets, as_json=as_json, narrate=json or quiet, writer=writer)
+
+    secrets = settings.secrets
+    log(secrets)
     chosen = select_cameras(settings, cameras or [])
 
     def load() -> tuple[Config, dict[str, Camera]]:
+        nonlocal secrets
         anew = load_config(file)
         chosen_anew = select_cameras(anew, cameras or [])
-        _log_as(anew, log_format, narrate=json or quiet)  # it may hold new passwords
+        secrets = secrets.also(anew.secrets)  # what runs may go on with the old ones
+        log(secrets)
         return anew, chosen_anew
 
     watch = watch if settings.reload_on_change else FileWatch(None)
@@ -76,11 +91,6 @@ def run(
         tell(failure)
     if failures:
         raise typer.Exit(1)
-
-
-def _log_as(settings: Config, log_format: LogFormat | None, *, narrate: bool) -> None:
-    as_json = (log_format or settings.log.format) == LogFormat.JSON
-    log_to_stderr(settings.log.level, settings.secrets, as_json=as_json, narrate=narrate)
 
 
 def _announce(screen: Screen, settings: Config, started: Started) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -14,11 +13,14 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from pipeline.cli.log import tell
+from pipeline.cli.terminal import open_console
 from pipeline.cli.writer import LineWriter
 from pipeline.stream.messages import Event, Message, Prediction, Status, encode
 
 _COLOURS = {"running": "green", "connecting": "yellow", "waiting_first_frame": "yellow", "finished": "cyan"}
 _BAR = 6
+_ANY_WIDTH = 1000
 
 
 class Screen(Protocol):
@@ -45,7 +47,7 @@ def open_screen(*, json: bool, status_as_json: bool = False, quiet: bool = False
         return SilentScreen()
     if json:
         return JsonScreen(status=status_as_json)
-    console = Console()
+    console = open_console()
     return LiveScreen(console) if console.is_terminal else PlainScreen()
 
 
@@ -64,7 +66,7 @@ class _LineScreen:
         """Write what is left."""
         self._writer.close()
         if self._writer.lost:
-            sys.stderr.write(f"vidpipe: {self._writer.lost} lines were not printed: nobody read them\n")
+            tell(f"{self._writer.lost} lines were not printed: nobody read them")
 
 
 S = TypeVar("S", bound=_LineScreen)
@@ -174,14 +176,21 @@ class LiveScreen:
     def _render(self) -> Group:
         if not self._rows:
             return Group(Text("nothing heard yet", style="dim"))
+        table = self._table(bars=True)
+        if self._console.measure(table, options=self._console.options.update(width=_ANY_WIDTH)).maximum > self._console.width:
+            table = self._table(bars=False)
+        details = [Text(f"{name}: {row.detail}", style="dim") for name, row in list(self._rows.items()) if row.detail]
+        return Group(table, *details)
+
+    def _table(self, *, bars: bool) -> Table:
         table = Table(box=box.ROUNDED, padding=(0, 0, 0, 1))
         for title in ("camera", "state", "now", "score", "clip", "memory", "rate", "latency"):
             number = title in ("clip", "memory", "rate", "latency")
             table.add_column(title, justify="right" if number else "left", no_wrap=title == "now")
         for name, row in list(self._rows.items()):
-            table.add_row(name, Text(row.state, style=_COLOURS.get(row.state, "red")), *_cells(row.prediction))
-        details = [Text(f"{name}: {row.detail}", style="dim") for name, row in list(self._rows.items()) if row.detail]
-        return Group(table, *details)
+            state = Text(row.state, style=_COLOURS.get(row.state, "red"))
+            table.add_row(name, state, *_cells(row.prediction, bars=bars))
+        return table
 
     def __enter__(self) -> LiveScreen:
         self._live.__enter__()
@@ -193,14 +202,14 @@ class LiveScreen:
         self._live.__exit__(kind, error, trace)
 
 
-def _cells(prediction: Prediction | None) -> list[str]:
+def _cells(prediction: Prediction | None, *, bars: bool) -> list[str]:
     if prediction is None:
         return ["-"] * 6
     best = max(prediction.scores.values())
-    bar = "█" * round(best * _BAR) + "░" * (_BAR - round(best * _BAR))
+    bar = "█" * round(best * _BAR) + "░" * (_BAR - round(best * _BAR)) + " " if bars else ""
     return [
         prediction.label,
-        f"{bar} {best:4.2f}",
+        f"{bar}{best:4.2f}",
         f"{prediction.clip.start:.0f}-{prediction.clip.end:.0f} s",
         f"{prediction.state.age_s:.0f} s" if prediction.state.warm else "warming",
         f"{prediction.clip.fps_effective:.1f}/s",

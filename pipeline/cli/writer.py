@@ -1,9 +1,10 @@
-"""Lines to stdout from a thread of their own, so that a reader who stops reading stops nothing else."""
+"""Lines to stdout or stderr from a thread of their own, so that a reader who stops reading stops nothing else."""
 
 from __future__ import annotations
 
 import os
 import queue
+import select
 import threading
 
 _MOST_LINES = 100_000
@@ -16,13 +17,13 @@ class LineWriter:
     The descriptor is written to directly: a thread that hangs inside `sys.stdout` would hang the interpreter's end.
     """
 
-    def __init__(self, fd: int = 1, most_lines: int = _MOST_LINES) -> None:
+    def __init__(self, fd: int = 1, most_lines: int = _MOST_LINES, name: str = "stdout") -> None:
         self.lost = 0
         self._fd = fd
         self._lines: queue.Queue[bytes | None] = queue.Queue(most_lines)
         self._gone = threading.Event()
         self._written = 0
-        self._thread = threading.Thread(target=self._work, name="stdout", daemon=True)
+        self._thread = threading.Thread(target=self._work, name=name, daemon=True)
         self._thread.start()
 
     def write(self, line: str) -> None:
@@ -55,9 +56,19 @@ class LineWriter:
     def _work(self) -> None:
         while (data := self._lines.get()) is not None:
             try:
-                while data:
-                    data = data[os.write(self._fd, data) :]
+                self._write(data)
             except BrokenPipeError:
                 self._gone.set()
                 return
+            except OSError:  # a full disk, of which more may be free for the next line
+                self.lost += 1
             self._written += 1
+
+    def _write(self, data: bytes) -> None:
+        while data:
+            try:
+                data = data[os.write(self._fd, data) :]
+            except BlockingIOError:  # another program of the same terminal has set it so
+                room = select.poll()
+                room.register(self._fd, select.POLLOUT)
+                room.poll()

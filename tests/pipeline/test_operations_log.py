@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
+import os
 import sys
 import threading
 from collections.abc import Iterator
@@ -14,6 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.cli.log import log_to_stderr, tell
+from pipeline.cli.writer import LineWriter
 from pipeline.config.load import load_config
 from pipeline.operations.json_log import JsonFormatter
 from pipeline.operations.rate_limit import RateLimit
@@ -184,3 +187,66 @@ def test_a_configuration_knows_its_secrets_and_does_not_show_them(tmp_path):
         assert SECRET not in shown
         assert "written-down" not in shown
     assert load_config(path, {"PASS": SECRET}).cameras == config.cameras
+
+
+def test_a_log_that_nobody_reads_holds_up_nobody_and_tells_later_what_it_lost(own_logging):
+    out, into = os.pipe()
+    writer = LineWriter(into, 10, "stderr")
+    log_to_stderr("info", writer=writer)
+    logger = logging.getLogger("somebody")
+    for number in range(300):
+        logger.info(f"{number} " + "x" * 4000)  # far more than a pipe holds
+    tell("so it ended")
+    assert writer.lost > 200
+    lines: list[str] = []
+    with os.fdopen(out) as read:
+        while not writer._lines.empty():
+            lines.append(read.readline())
+        reader = threading.Thread(target=lambda: lines.extend(read))
+        reader.start()
+        logger.warning("and on it goes")
+        writer.close()
+        os.close(into)
+        reader.join()
+    assert lines[-1] == "vidpipe: and on it goes\n"
+    told = [int(line.split()[1]) for line in lines if "of the log were lost" in line]
+    assert sum(told) == writer.lost
+
+
+def test_a_reader_of_the_log_who_leaves_ends_nothing(own_logging):
+    out, into = os.pipe()
+    os.close(out)
+    writer = LineWriter(into, 10, "stderr")
+    log_to_stderr("info", writer=writer)
+    for _ in range(20):
+        logging.getLogger("somebody").info("x")
+        writer._thread.join(0.01)
+    assert not writer._thread.is_alive()
+    os.close(into)
+
+
+def test_a_full_disk_loses_lines_and_not_those_after_it(monkeypatch):
+    out, into = os.pipe()
+    faults = iter([OSError(errno.ENOSPC, "No space left on device"), BlockingIOError()])
+    write = os.write
+
+    def refuse(fd: int, data: bytes) -> int:
+        if fd == into and (fault := next(faults, None)) is not None:
+            raise fault
+        return write(fd, data)
+
+    monkeypatch.setattr(os, "write", refuse)
+    writer = LineWriter(into)
+    for line in ("lost", "late", "last"):
+        writer.write(line)
+    writer.close()
+    os.close(into)
+    with os.fdopen(out) as read:
+        assert read.read() == "late\nlast\n"
+    assert writer.lost == 1
+
+
+def test_passwords_before_a_reload_stay_secrets_after_it():
+    both = Secrets(("old one",)).also(Secrets(("new one", "old one")))
+    assert both.values == ("old one", "new one")
+    assert redact("from old one to new one", both) == "from *** to ***"
