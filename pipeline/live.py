@@ -230,13 +230,22 @@ class LiveCameras:
         self._receiver.close()  # the same address may be bound again
         try:
             self._receiver = InputReceiver(prepared.inputs, insecure=self._insecure, keys=self._keys)
+            self._inputs = prepared.inputs
         except StreamError:
-            self._receiver = InputReceiver(self._inputs, insecure=self._insecure, keys=self._keys)
+            self._receiver = self._inputs_as_before()
             raise
         finally:
             for name, runner in self.runners.items():
                 runner.inputs = self._packer(self.models[name])
-        self._inputs = prepared.inputs
+
+    def _inputs_as_before(self) -> InputReceiver:
+        """The sockets that were closed a moment ago; none where somebody has taken an address, or a key is gone."""
+        try:
+            return InputReceiver(self._inputs, insecure=self._insecure, keys=self._keys)
+        except StreamError as error:
+            _log.error("cameras run without their further inputs until the next reload: %s", error)
+            self._inputs = []
+            return InputReceiver([])
 
     def _packer(self, model: OpenModel) -> InputPacker | None:
         further = model.bundle.manifest.further

@@ -58,7 +58,11 @@ class CaptureProcess:
             theirs.close()
             os.close(log_out)
         known = msgspec.structs.replace(order, ring_fd=ring_fd, wake_fd=wake_fd, log_fd=self._log_fd)
-        self._link.send_bytes(encode(known))
+        try:
+            self._link.send_bytes(encode(known))
+        except OSError:  # it is gone already
+            self.end(0.0)
+            raise
 
     @property
     def pid(self) -> int:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import time
 
+import psutil
+
 from pipeline.capture.fleet import Fleet
-from pipeline.capture.supervisor import CapturePlan
+from pipeline.capture.link import Link
+from pipeline.capture.supervisor import CameraState, CapturePlan
 from pipeline.config.source import parse_source
 
 
@@ -60,3 +63,18 @@ def test_a_camera_that_comes_and_goes_at_once_leaves_nothing_behind():
             fleet.remove("a")
         fleet.wait(0.0)
         assert (fleet.cameras, fleet._leaving, fleet._watched, fleet._by_token) == ({}, [], {}, {})
+
+
+def test_a_process_that_is_gone_before_it_has_its_order_leaves_nothing_open(monkeypatch):
+    def refuse(_link: Link, _message: bytes) -> None:
+        raise BrokenPipeError
+
+    monkeypatch.setattr(Link, "send_bytes", refuse)
+    me = psutil.Process()
+    with Fleet() as fleet:
+        camera = fleet.add(CapturePlan("a", parse_source("scene://"), 4, 4, 8.0))
+        before = me.num_fds()
+        fleet.wait(0.0)
+        assert camera.state is CameraState.BACKOFF
+        assert me.num_fds() == before
+        assert not me.children()

@@ -10,13 +10,16 @@ import pytest
 import yaml
 
 from engines.bundle import load_bundle
+from engines.errors import StreamError
 from engines.state_pool import StatePool
 from pipeline import live as live_module
 from pipeline.capture.fleet import Fleet
 from pipeline.config.load import load_config
+from pipeline.config.schema import Inference
 from pipeline.inference.loop import InferenceLoop
 from pipeline.inference.models import OpenModel
 from pipeline.live import LiveCameras
+from pipeline.prepared import Prepared
 from pipeline.stream.publisher import Publisher
 
 
@@ -80,4 +83,28 @@ def test_cameras_of_two_full_models_change_places(tmp_path, monkeypatch, two_mod
             assert name in live.runners[camera.model].processed
             assert live.memories[name].model.sha == live.models[camera.model].bundle.sha
             assert loop.processed(name) == 0
+        live.close()
+
+
+def test_inputs_that_can_be_opened_neither_anew_nor_as_before_end_nothing(monkeypatch, caplog):
+    real, may_open = live_module.InputReceiver, []
+
+    def receiver(plans, **options):
+        if plans and not may_open:
+            raise StreamError("the address is taken")
+        return real([], **options)
+
+    monkeypatch.setattr(live_module, "InputReceiver", receiver)
+    with Fleet() as fleet, Publisher("tcp://127.0.0.1:*", epoch=1) as publisher:
+        live = LiveCameras(fleet, InferenceLoop(fleet, publisher, lambda _: None), Inference())
+        may_open.append(True)
+        live.apply(Prepared({}, {}, {}, ["old"], {}))
+        may_open.clear()
+        with pytest.raises(StreamError, match="is taken"):
+            live.apply(Prepared({}, {}, {}, ["new"], {}))
+        live._receiver.read()
+        assert "run without their further inputs" in caplog.text
+        may_open.append(True)
+        live.apply(Prepared({}, {}, {}, ["old"], {}))
+        assert live._inputs == ["old"], "the next reload opens them again"
         live.close()
