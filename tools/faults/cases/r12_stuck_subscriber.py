@@ -18,7 +18,9 @@ from faults.verdict import Case, Checks, Finding
 from pipeline.stream.messages import Counts, Status
 from pipeline.stream.publisher import Publisher
 
-_ROUNDS, _EACH = 40, 400
+_MESSAGES, _MORE, _PACE_S = 3000, 20_000, 0.001
+_NOTHING_US = 50  # a frame at 30 a second takes 33,000
+_MESSAGE = Status(camera="cam0", epoch=0, seq=0, state="running", counts=Counts(due=1))
 _AWAY_S = 8.0
 
 
@@ -42,30 +44,25 @@ def _publisher_alone(bench: Bench, checks: Checks) -> None:
         for publisher, pair in zip(publishers, (recorders[:2], recorders[2:]), strict=True):
             _until_heard(publisher, pair)
         recorders[3].child.send_signal(signal.SIGSTOP)
-        times_us: dict[int, list[float]] = defaultdict(list)
-        memory = []
-        for turn in range(_ROUNDS):
-            for k in (turn % 2, 1 - turn % 2):
-                times_us[k].append(_p99_us(publishers[k]))
-            memory.append(psutil.Process().memory_info().rss / 2**20)
-        p99_us = [float(np.median(times_us[k])) for k in range(2)]
+        times_us = np.array([[_publish_us(publisher) for publisher in publishers] for _ in range(_MESSAGES)])
+        p99_us = np.percentile(times_us, 99, axis=0).tolist()
+        before = psutil.Process().memory_info().rss
+        for _ in range(_MORE):
+            publishers[1].publish(_MESSAGE)
+        grown_mib = (psutil.Process().memory_info().rss - before) / 2**20
         checks.that(
             f"publish p99 {p99_us[0]:.0f} us without and {p99_us[1]:.0f} us with a stuck subscriber",
-            met=p99_us[1] <= 1.1 * p99_us[0],
-            limit="at most 10 % more",
+            met=p99_us[1] <= max(1.1 * p99_us[0], p99_us[0] + _NOTHING_US),
+            limit=f"at most 10 % or {_NOTHING_US} us more",
         )
-        grown = memory[-1] - memory[_ROUNDS // 2]
-        checks.at_most(f"memory grows over the last {_ROUNDS // 2 * _EACH} messages by", grown, 2.0, "MiB")
+        checks.at_most(f"memory grows over {_MORE} further messages by", grown_mib, 2.0, "MiB")
 
 
-def _p99_us(publisher: Publisher) -> float:
-    message = Status(camera="cam0", epoch=0, seq=0, state="running", counts=Counts(due=1))
-    times = np.empty(_EACH)
-    for k in range(_EACH):
-        begun_ns = time.perf_counter_ns()
-        publisher.publish(message)
-        times[k] = time.perf_counter_ns() - begun_ns
-    return float(np.percentile(times, 99)) / 1e3
+def _publish_us(publisher: Publisher) -> float:
+    time.sleep(_PACE_S)
+    begun_ns = time.perf_counter_ns()
+    publisher.publish(_MESSAGE)
+    return (time.perf_counter_ns() - begun_ns) / 1e3
 
 
 def _until_heard(publisher: Publisher, recorders: Sequence[Recorder]) -> None:
@@ -119,6 +116,7 @@ def _wrong(lines: Sequence[Line]) -> int:
 CASE = Case(
     "R12",
     "subscriber hangs, or is away",
-    "publishing as quick as without it, memory bounded; what it missed is noticed and filled in from the journal",
+    "publish p99 within 10 % of that without it (or 50 us: both are next to nothing), memory bounded; "
+    "what it missed is noticed and filled in from the journal",
     run,
 )
