@@ -177,7 +177,8 @@ class LiveScreen:
         if not self._rows:
             return Group(Text("nothing heard yet", style="dim"))
         table = self._table(bars=True)
-        if self._console.measure(table, options=self._console.options.update(width=_ANY_WIDTH)).maximum > self._console.width:
+        wide = self._console.options.update(width=_ANY_WIDTH)
+        if self._console.measure(table, options=wide).maximum > self._console.width:
             table = self._table(bars=False)
         details = [Text(f"{name}: {row.detail}", style="dim") for name, row in list(self._rows.items()) if row.detail]
         return Group(table, *details)

@@ -12,6 +12,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from pipeline.cli.terminal import open_console
 from pipeline.cli.writer import LineWriter
 from pipeline.operations.overview import UNHEARD
 
@@ -46,7 +47,7 @@ class View(Protocol):
 
 def open_view(target: str, *, json: bool, live: bool) -> View:
     """JSON lines where asked for, a table on a terminal, else plain lines. `live`: the table is renewed in place."""
-    console = Console(highlight=False)
+    console = open_console()
     if json or not console.is_terminal:
         return LineView(json=json)
     return TableView(console, target, live=live)
