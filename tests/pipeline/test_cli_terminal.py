@@ -3,10 +3,11 @@
 import io
 import os
 import signal
+from pathlib import Path
 
 import pytest
-from rich.console import Console
 from operations_messages import prediction
+from rich.console import Console
 
 from pipeline.cli import screen
 from pipeline.cli.terminal import open_console
@@ -43,7 +44,7 @@ def test_a_terminal_that_is_closed_asks_once_for_an_end_in_order(asked, monkeypa
     console.print("one")
     console.print("two")
     assert asked == [signal.SIGTERM]
-    assert os.readlink(f"/proc/self/fd/{fd}") == os.devnull, "the buffer has somewhere to go at the end"
+    assert str(Path(f"/proc/self/fd/{fd}").readlink()) == os.devnull, "the buffer has somewhere to go at the end"
     os.close(fd)
 
 
