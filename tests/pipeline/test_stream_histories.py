@@ -73,6 +73,11 @@ class NetworkLoses(RuleBasedStateMachine):
         self.world.double(self.listener(who), which, later)
 
     @heard
+    @rule(who=WHO, which=WHICH, later=st.integers(1, 30))
+    def delay(self, who, which, later):
+        self.world.delay(self.listener(who), which, later)
+
+    @heard
     @rule(who=WHO)
     def ask(self, who):
         self.world.ask(self.listener(who))

@@ -8,11 +8,24 @@ STEP_S = 0.002
 
 _WEIGHTS = """
 publish 10   burst 2     flood 0.1     heartbeat 3   take 2     write 3    kill 0.5   stop 0.5   disk 0.6   join 0.2
-leave 0.15   rejoin 0.2  deliver 12    lose 2        double 1   cut 0.3    mend 0.6   ask 5      answer 5   forget 0.5
-catch-up 2   wait 4      wait-long 0.2
+leave 0.15   rejoin 0.2  deliver 12    lose 2        double 1   delay 1    cut 0.3    mend 0.6   ask 5      answer 5
+forget 0.5   catch-up 2   wait 4      wait-long 0.2
 """
 ACTIONS = dict(zip(_WEIGHTS.split()[::2], map(float, _WEIGHTS.split()[1::2]), strict=True))
-LOSSLESS = {"publish", "burst", "heartbeat", "take", "write", "stop", "join", "rejoin", "deliver", "lose", "double"}
+LOSSLESS = {
+    "publish",
+    "burst",
+    "heartbeat",
+    "take",
+    "write",
+    "stop",
+    "join",
+    "rejoin",
+    "deliver",
+    "lose",
+    "double",
+    "delay",
+}
 GENTLE = LOSSLESS | {"flood", "ask", "answer", "forget", "catch-up"}
 
 
@@ -58,6 +71,8 @@ def _act_on(world: World, action: str, listener: Listener, random: Random) -> No
         world.lose(listener, at)
     elif action == "double":
         world.double(listener, at, random.randrange(4))
+    elif action == "delay":
+        world.delay(listener, at, random.randrange(8))
     elif action in ("cut", "mend"):
         world.cut(listener, off=action == "cut")
     elif action == "ask":

@@ -7,15 +7,16 @@ threads are not: what is in flight is a list, so that a history can lose, delay,
 import sqlite3
 from bisect import bisect_left, bisect_right
 from collections import Counter, defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from stream_promises import Account, Heard, Kept, Lane, Position
 
 from pipeline.stream.archive import Archive, Limits
 from pipeline.stream.continuity import Gap, StreamOrder
-from pipeline.stream.journal_file import Row
+from pipeline.stream.journal_file import JournalFile, Row
 from pipeline.stream.journal_search import Size
 from pipeline.stream.messages import (
     KINDS,
@@ -36,6 +37,7 @@ from pipeline.stream.replay_protocol import encode as encode_request
 
 LANES = [("a", "clip"), ("a", "event"), ("b", "event")]
 CAMERAS = ("a", "b")
+KINDS_HEARD = ("clip", "event", "status")
 TIMEOUT_S = 2.0
 MAX_AGE_S = 20.0
 MEMORY_BYTES = 30_000  # about eighty messages
@@ -55,16 +57,19 @@ class FailingArchive(Archive):
     def _opened(self):
         if self.gone:
             raise sqlite3.OperationalError("unable to open database file")
-        return super()._opened()
+        file = super()._opened()
+        file.append = _no_room if self.full else partial(JournalFile.append, file)
+        return file
 
     def flush(self, _now_s: float) -> None:
-        if not self.full:
-            super().flush(self._clock_s())
-        elif self.unwritten:
-            self._fail(sqlite3.OperationalError("database or disk is full"), self._clock_s())
+        super().flush(self._clock_s())
 
     def _fail(self, error: OSError | sqlite3.Error, _now_s: float) -> None:
         super()._fail(error, self._clock_s())
+
+
+def _no_room(_rows: Sequence[Row]) -> None:
+    raise sqlite3.OperationalError("database or disk is full")
 
 
 @dataclass
@@ -79,6 +84,7 @@ class Listener:
     accounts: defaultdict[Lane, Account] = field(default_factory=lambda: defaultdict(Account))
     heard: defaultdict[Lane, Heard] = field(default_factory=lambda: defaultdict(Heard))
     epochs: Counter[str] = field(default_factory=Counter)
+    statuses: dict[str, Position] = field(default_factory=dict)
     excused_s: float = 0.0  # until then the desk was too busy to answer
 
 
@@ -129,7 +135,7 @@ class World:
         camera, kind = lane
         self.sequence[lane] += 1
         position = (self.epoch, self.sequence[lane])
-        make = _clip if kind == "clip" else _event
+        make = clip_of if kind == "clip" else event_of
         self.published[lane].append(position)
         self._send(Row(camera, kind, *position, round(self.now_s * 1e9), encode(make(camera, *position))))
 
@@ -198,10 +204,10 @@ class World:
         self.joined += 1
         name = f"client {self.joined}"
         if since is None:
-            self.listeners.append(Listener(StreamOrder(["clip", "event"], timeout_s=TIMEOUT_S), name))
+            self.listeners.append(Listener(StreamOrder(KINDS_HEARD, timeout_s=TIMEOUT_S), name))
             return
         after = since.order.positions
-        order = StreamOrder(["clip", "event"], timeout_s=TIMEOUT_S, after=after)
+        order = StreamOrder(KINDS_HEARD, timeout_s=TIMEOUT_S, after=after)
         listener = Listener(order, name, accounts=since.accounts)
         for (camera, _), (epoch, _) in after.items():
             listener.epochs[camera] = max(listener.epochs[camera], epoch)
@@ -217,23 +223,26 @@ class World:
 
     def _hear(self, listener: Listener, message: Message) -> None:
         if message.epoch >= listener.epochs[message.camera]:
-            listener.epochs[message.camera] = message.epoch
             self._note(listener, message)
         listener.order.hear(message, self.now_s)
-        for lane, position in listener.order.positions.items():
-            if listener.accounts[lane].start is None:
-                first = next((_span(item)[0] for item in listener.order.out if _lane(item) == lane), None)
-                listener.accounts[lane].begin((first[0], first[1] - 1) if first else position)
         self._drain(listener)
 
     def _note(self, listener: Listener, message: Message) -> None:
+        """The first news of a lane is where it begins; of a later publisher all is wanted."""
+        camera, epoch = message.camera, message.epoch
+        if 0 < listener.epochs[camera] < epoch:
+            for kind in ("clip", "event"):
+                listener.accounts[camera, kind].begin((epoch, 0))
+        listener.epochs[camera] = epoch
         if isinstance(message, Status):
             for kind, seq in message.last_seq.items():
-                listener.heard[message.camera, kind].news((message.epoch, seq), self.now_s)
+                listener.accounts[camera, kind].begin((epoch, seq))
+                listener.heard[camera, kind].news((epoch, seq), self.now_s)
             return
-        lane, position = _lane(message), (message.epoch, message.seq)
+        lane, position = _lane(message), (epoch, message.seq)
+        listener.accounts[lane].begin((epoch, message.seq - 1))
         listener.heard[lane].news(position, self.now_s)
-        if listener.accounts[lane].start is None or position > listener.order.positions.get(lane, (0, 0)):
+        if position > listener.order.positions.get(lane, (0, 0)):
             listener.heard[lane].message(position, self.now_s)
 
     def lose(self, listener: Listener, index: int) -> None:
@@ -244,6 +253,10 @@ class World:
         if listener.live:
             at = index % len(listener.live)
             listener.live.insert(min(len(listener.live), at + 1 + later), listener.live[at])
+
+    def delay(self, listener: Listener, index: int, later: int) -> None:
+        if listener.live:
+            listener.live.insert(index % len(listener.live) + later, listener.live.pop(index % len(listener.live)))
 
     def cut(self, listener: Listener, *, off: bool) -> None:
         """Nothing passes, either way, and what was on its way is lost."""
@@ -299,8 +312,14 @@ class World:
     def _drain(self, listener: Listener) -> None:
         while listener.order.out:
             item = listener.order.out.popleft()
+            if isinstance(item, Status):
+                before, now = listener.statuses.get(item.camera, (0, 0)), (item.epoch, item.seq)
+                assert before < now, (before, now, "of heartbeats only the newest counts")
+                listener.statuses[item.camera] = now
+                continue
             lane, (first, last) = _lane(item), _span(item)
             account, heard = listener.accounts[lane], listener.heard[lane]
+            assert account.start is not None, (first, "came from an old publisher")
             if isinstance(item, Gap):
                 self._check_gap(lane, item, heard)
             else:
@@ -429,11 +448,11 @@ def _span(item: Message | Gap) -> tuple[Position, Position]:
     return (item.epoch, item.seq), (item.epoch, item.seq)
 
 
-def _event(camera: str, epoch: int, seq: int) -> Event:
+def event_of(camera: str, epoch: int, seq: int) -> Event:
     return Event(camera=camera, epoch=epoch, seq=seq, id="x", type="begin", label="a", start=0, end=1, peak=1)
 
 
-def _clip(camera: str, epoch: int, seq: int) -> Prediction:
+def clip_of(camera: str, epoch: int, seq: int) -> Prediction:
     return Prediction(
         camera=camera,
         epoch=epoch,
