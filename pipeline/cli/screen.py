@@ -187,7 +187,7 @@ class LiveScreen:
         table = Table(box=box.ROUNDED, padding=(0, 0, 0, 1))
         for title in ("camera", "state", "now", "score", "clip", "memory", "rate", "latency"):
             number = title in ("clip", "memory", "rate", "latency")
-            table.add_column(title, justify="right" if number else "left", no_wrap=title == "now")
+            table.add_column(title, justify="right" if number else "left", no_wrap=title != "camera")
         for name, row in list(self._rows.items()):
             state = Text(row.state, style=_COLOURS.get(row.state, "red"))
             table.add_row(name, state, *_cells(row.prediction, bars=bars))

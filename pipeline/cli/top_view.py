@@ -151,10 +151,8 @@ def _empty_table(*, wide: bool) -> Table:
     table = Table(box=box.ROUNDED if wide else box.SIMPLE_HEAD, padding=(0, 0, 0, 1), show_edge=wide)
     for name in _COLUMNS:
         number = name in _NUMBERS or (not wide and name in ("resets", "reconnects"))
-        cut = number or name == "camera"
-        table.add_column(
-            name if wide else _SHORT.get(name, name), justify="right" if number else "left", no_wrap=cut or not wide
-        )
+        whole = number or (not wide and name != "camera")  # a long name gives way, figures do not
+        table.add_column(name if wide else _SHORT.get(name, name), justify="right" if number else "left", no_wrap=whole)
     return table
 
 

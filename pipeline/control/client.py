@@ -32,7 +32,7 @@ def order(config: Config, request: Request) -> str:
             connection.settimeout(_PATIENCE_S)
             connection.connect(name)
             connection.sendall(encode(request))
-            answer = decode_answer(read_line(connection, _PATIENCE_S))
+            answer = decode_answer(_answer(connection))
     except OSError as error:
         raise StreamError(
             f"no vidpipe that runs with this configuration could be reached in {folder} ({error.strerror or error}): "
@@ -41,3 +41,10 @@ def order(config: Config, request: Request) -> str:
     if not answer.ok:
         raise StreamError(answer.text)
     return answer.text
+
+
+def _answer(connection: socket.socket) -> bytes:
+    try:
+        return read_line(connection, _PATIENCE_S)
+    except StreamError as error:
+        raise StreamError(f"vidpipe run has not answered: {error}; its log may say why") from error
