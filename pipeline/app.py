@@ -24,7 +24,7 @@ from pipeline.operations.monitor import Monitor
 from pipeline.orders import Orders
 from pipeline.publishing import Publishing, open_publishing
 from pipeline.reload import Loader, Reloader
-from pipeline.stop_signals import stop_signals
+from pipeline.stop_signals import hang_ups_kept, stop_signals
 from pipeline.stream.epoch import next_epoch
 
 if TYPE_CHECKING:
@@ -87,6 +87,7 @@ def run(
     if options.backend is not None:
         settings = settings.model_copy(update={"backend": options.backend})
     with ExitStack() as stack:
+        hang_ups = stack.enter_context(hang_ups_kept())
         monitor = stack.enter_context(Monitor(config.metrics.bind))
         folder = stack.enter_context(state_folder(config))
         epoch = next_epoch(folder)
@@ -118,6 +119,8 @@ def run(
             deadline_s = time.monotonic() + options.duration_s if options.duration_s else float("inf")
             monitor.gauges = partial(_gauges, publishing, checkpointer)
             monitor.ready()
+            if hang_ups:
+                reloader.ask()
             loop.run(lambda: stopped() or time.monotonic() >= deadline_s, chores)
         monitor.stopping()
         outcomes = [

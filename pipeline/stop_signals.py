@@ -41,6 +41,23 @@ def stop_signals(wake: Callable[[], None], reload: Callable[[], object]) -> Iter
             signal.signal(number, earlier)
 
 
+@contextmanager
+def hang_ups_kept() -> Iterator[list[int]]:
+    """SIGHUP ends no vidpipe that is still starting: the list has what came, for a reload once there is something to.
+
+    With a terminal it goes on to mean that the terminal was closed.
+    """
+    kept: list[int] = []
+    if _has_terminal():
+        yield kept
+        return
+    before = signal.signal(signal.SIGHUP, lambda number, _frame: kept.append(number))
+    try:
+        yield kept
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
 def _has_terminal() -> bool:
     """Whether this process belongs to a terminal that is still there."""
     try:
