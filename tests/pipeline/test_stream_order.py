@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from stream_world import FailingArchive, event_of
+from stream_world import FailingArchive, clip_of, event_of
 
 from pipeline.stream.archive import Limits
 from pipeline.stream.continuity import Gap, StreamOrder
@@ -59,6 +59,22 @@ def test_a_publisher_that_is_busy_is_waited_for_and_one_that_is_silent_is_not():
     assert taken(order) == []
     order.expire(12.0)
     assert taken(order) == [gap(2, 2, "no answer"), 3]
+
+
+def test_an_old_publisher_is_not_believed_even_of_a_kind_that_was_not_heard_yet():
+    order = StreamOrder(["clip", "event"])
+    order.hear(clip_of("a", 2, 7), 0.0)
+    order.hear(event_of("a", 1, 9), 0.0)
+    order.hear(event_of("a", 2, 4), 0.0)
+    assert [(item.epoch, item.seq) for item in order.out] == [(2, 7), (2, 4)]
+    assert order.stale == 1
+
+
+def test_the_next_subscriber_wants_all_of_a_new_publisher_also_of_a_kind_that_the_last_one_never_heard():
+    order = StreamOrder(["clip", "event"], after={("a", "clip"): (1, 3)})
+    order.hear(event_of("a", 2, 3), 0.0)
+    (request,) = order.requests(0.0)
+    assert (request.kind, request.after, request.through) == ("event", (2, 0), (2, 2))
 
 
 def archive_of(folder: Path, epoch: int) -> FailingArchive:

@@ -56,6 +56,9 @@ class Kept:
         self.drop_memory()
         self.lost = 0
 
+    def in_memory(self, lane: Lane, position: Position) -> bool:
+        return (lane, position) in self._in_memory
+
     def must_have(self, lane: Lane, position: Position, now_s: float) -> bool:
         taken_s = self.written.get((lane, position), self._in_memory.get((lane, position)))
         return taken_s is not None and now_s - taken_s <= self.max_age_s
