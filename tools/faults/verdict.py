@@ -51,12 +51,12 @@ class Checks:
         self._failed: list[str] = []
 
     def at_most(self, what: str, value: float | None, limit: float, unit: str = "s") -> None:
-        """Note a figure that must not exceed its limit; None is a figure that never came."""
+        """Note a figure that must not exceed its limit, as it is shown; None is a figure that never came."""
         if value is None:
             self.that(f"{what}: never", met=False)
         else:
             figure = f"{value:.2f} {unit}" if unit else f"{value:g}"
-            self.that(f"{what} {figure}", met=value <= limit, limit=f"at most {limit:g}")
+            self.that(f"{what} {figure}", met=round(value, 2) <= limit, limit=f"at most {limit:g}")
 
     def equal(self, what: str, value: object, expected: object) -> None:
         """Note a figure that must be the expected one."""
