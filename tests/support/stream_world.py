@@ -341,10 +341,8 @@ class World:
         assert gap.open_end == (not missing), gap
         assert gap.reason in ("missing", "expired", "unknown", "no answer"), gap
         if gap.reason == "no answer":
-            assert self.now_s - heard.known_s((gap.epoch, gap.last_seq)) >= TIMEOUT_S, (
-                gap,
-                "nobody had time to answer",
-            )
+            known_for_s = self.now_s - heard.known_s((gap.epoch, gap.last_seq))
+            assert known_for_s >= TIMEOUT_S, (gap, "nobody had time to answer")
             return
         assert gap.open_end == (gap.reason == "unknown"), gap
         assert not gap.open_end or gap.epoch not in self.ended, (gap, "of a publisher that stopped in order")
@@ -396,6 +394,7 @@ class World:
         for listener in self.listeners:
             for lane in LANES:
                 account = listener.accounts[lane]
+                assert account.start is not None or not settled, (lane, "was never heard of")
                 if account.start is None:
                     continue
                 place = listener.order.positions[lane]
