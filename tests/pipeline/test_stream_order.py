@@ -1,5 +1,7 @@
 """The order of a stream where answers are late, broken or refused; and the journal's last word on an epoch."""
 
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 from stream_world import FailingArchive, clip_of, event_of
@@ -96,3 +98,19 @@ def test_an_epoch_whose_last_messages_went_out_of_memory_has_no_known_end(tmp_pa
     following.close()
     assert archive.lost > 0
     assert found.lost == [Lost(1, 1, 0, "unknown", open_end=True)]
+
+
+def test_a_last_message_that_rotted_in_the_file_is_told_and_not_passed_over(tmp_path):
+    for epoch in (1, 2):
+        archive = archive_of(tmp_path, epoch)
+        for seq in (1, 2):
+            archive.take(Row("a", "event", epoch, seq, 10**9, b"x"))
+        archive.close()
+    with closing(sqlite3.connect(tmp_path / "journal.sqlite")) as file, file:
+        file.execute("UPDATE message SET body = x'00' WHERE epoch = 2 AND seq = 2")
+    following = archive_of(tmp_path, 3)
+    following.take(Row("a", "event", 3, 1, 10**9, b"x"))
+    found = following.find(Question("a", "event", (1, 2), (3, 1)), Size())
+    following.close()
+    assert [row.position for row in found.rows] == [(2, 1), (3, 1)]
+    assert found.lost == [Lost(2, 2, 2, "missing")]
