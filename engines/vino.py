@@ -125,7 +125,8 @@ class OpenVinoEngine:
 
 
 def _address(array: Array) -> int:
-    return int(array.__array_interface__["data"][0])
+    # __array_interface__ interns its keys anew each time, which makes CPython's table of strings grow by megabytes
+    return array.ctypes.data
 
 
 def _fix_batch(graph: ov.Model, options: EngineOptions) -> None:
