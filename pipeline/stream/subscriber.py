@@ -12,6 +12,7 @@ import zmq
 
 from engines.errors import StreamError
 from pipeline.keys.client import ClientKeys
+from pipeline.stream.admission import Admission
 from pipeline.stream.continuity import Gap, StreamOrder
 from pipeline.stream.lane import Position
 from pipeline.stream.late_joiner import LateJoiner
@@ -116,6 +117,7 @@ class Subscriber:
         self._socket.setsockopt(zmq.IPV6, int("[" in self._address))
         if own is not None:
             own.secure(self._socket)
+        self._admission = Admission(self._socket, self._address)
         for camera in [None] if names is None else names:
             # the heartbeat is always heard: it shows losses in silence
             for kind in {*kinds, "status"}:
@@ -124,6 +126,11 @@ class Subscriber:
             self._socket.connect(self._address)
         except zmq.ZMQError as error:
             raise StreamError(f"{self._address} is no address to connect to: write {DEFAULT_ADDRESS}") from error
+
+    @property
+    def refused(self) -> str:
+        """Why the publisher does not let this subscriber in, which a warning in the log tells as well; else empty."""
+        return self._admission.refused
 
     @property
     def missed(self) -> int:
@@ -182,6 +189,7 @@ class Subscriber:
         full = self._order.held >= _MOST_HELD
         came = self._poller(full=full).poll(self._wait_ms(wait_s, now_s))
         now_s = self._now_s()
+        self._admission.look()
         self._hear_replay(now_s)
         if not full:
             self._hear_live(now_s)
@@ -199,8 +207,9 @@ class Subscriber:
         return None if wait_s is None else math.ceil(wait_s * 1e3)
 
     def _poller(self, *, full: bool) -> zmq.Poller:
-        """Both sockets; while too much is held back, what is live waits in ZeroMQ's queue."""
+        """Both sockets and the monitor; while too much is held back, what is live waits in ZeroMQ's queue."""
         poller = zmq.Poller()
+        poller.register(self._admission.monitor, zmq.POLLIN)
         if not full:
             poller.register(self._socket, zmq.POLLIN)
         if self._replay.socket is not None:

@@ -177,6 +177,29 @@ def test_who_has_no_right_hears_nothing(keys, server, publisher, context, tmp_pa
     assert "127.0.0.1" in caplog.text
 
 
+def hears_why_not(subscriber, publisher, word):
+    while word not in subscriber.refused:
+        publisher.look()
+        subscriber.receive(0.02)
+
+
+def test_a_subscriber_is_told_that_it_is_not_let_in(keys, server, publisher, tmp_path, caplog):
+    key = keys.new("mine")
+    server.refresh()
+    (tmp_path / "elsewhere").mkdir()
+    foreign = KeyFolder(tmp_path / "elsewhere").new("foreign")
+    with Subscriber(publisher.address) as plain, Subscriber(publisher.address, keys=foreign) as unknown:
+        hears_why_not(plain, publisher, "wants a key")
+        hears_why_not(unknown, publisher, "does not know this key")
+    with Subscriber(publisher.address, kinds=["status"], keys=key) as mine:
+        assert heard(publisher, mine) >= {"camera1"}
+        assert mine.refused == ""
+        keys.store.revoke("mine")
+        hears_why_not(mine, publisher, "revoked")
+    told = [record.message for record in caplog.records if "does not let this subscriber in" in record.message]
+    assert len(told) == 3, "each is told once, however often it tries"
+
+
 def test_revoking_cuts_the_live_session_and_the_others_come_back(keys, server, publisher, context, caplog):
     bad, good = keys.new("bad"), keys.new("good", "camera1")
     server.refresh()
