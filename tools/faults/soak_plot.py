@@ -76,7 +76,7 @@ def _latency(axes: Any, report: Report) -> None:
     axes.plot(minutes, [window.p99_ms for window in report.windows], "-", color=_RED, label="p99")
     axes.set_yscale("log")
     axes.yaxis.set_major_formatter("{x:g}")
-    axes.yaxis.set_minor_formatter("{x:g}")
+    axes.yaxis.set_minor_formatter("")
     axes.set_ylabel("capture to publication, ms")
     right = axes.twinx()
     load = [sample.busy_cores for sample in report.samples]
