@@ -49,11 +49,15 @@ class RunOptions:
 
 @dataclass(frozen=True)
 class Started:
-    """What runs: the publisher's address, each model with what runs it and why, and where metrics are, if anywhere."""
+    """What runs: the publisher's address, each model with what runs it and why, where metrics are, if anywhere.
+
+    With `keys`, subscribers need one.
+    """
 
     address: str
     models: tuple[str, ...]
     endpoint: str | None
+    keys: bool
 
 
 @dataclass(frozen=True)
@@ -103,7 +107,7 @@ def run(
         stack.callback(live.close)
         live.apply(live.prepare(cameras))
         models = tuple(model.describe() for model in live.models.values())
-        announce(Started(publisher.address, models, monitor.address))
+        announce(Started(publisher.address, models, monitor.address, keys is not None))
         load = options.load or partial(_unchanged, config, cameras)
         reloader = Reloader(live, config, load, fleet.wake, options.watch, monitor=monitor)
         stack.enter_context(reloader)

@@ -98,7 +98,8 @@ def _announce(screen: Screen, settings: Config, started: Started) -> None:
         screen.say(model)
     if started.endpoint is None and settings.metrics.bind is None:
         screen.say("no metrics, and nothing for vidpipe health: the usual port is taken; metrics.bind names another")
-    screen.say(f"publishing on {started.address}; see it with: vidpipe watch   stop with Ctrl-C")
+    watch = "vidpipe watch --keys FILE" if started.keys else "vidpipe watch"
+    screen.say(f"publishing on {started.address}; see it with: {watch}   stop with Ctrl-C")
 
 
 def _mute(outcome: CameraOutcome) -> bool:

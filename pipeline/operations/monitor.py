@@ -18,13 +18,13 @@ from pipeline.operations.narration import Narrator
 from pipeline.operations.notify import ServiceManager
 from pipeline.operations.progress import Progress
 from pipeline.operations.pulse import Phase, Pulse, Verdict
+from pipeline.stream.address import is_local
 from pipeline.stream.messages import Message, Status
 
 if TYPE_CHECKING:
     from types import TracebackType
 
 _log = logging.getLogger(__name__)
-_LOOPBACK = ("127.", "localhost:", "[::1]:")
 
 
 class Monitor:
@@ -146,7 +146,7 @@ class Monitor:
             _log.info("no endpoint for metrics and health here: %s", error)
             return None
         _log.info("metrics at http://%s/metrics", endpoint.address)
-        if not bind.startswith(_LOOPBACK):
+        if not is_local(f"tcp://{bind}"):
             _log.warning("metrics.bind is %s: whoever reaches that address can read the metrics, without a key", bind)
         return endpoint
 

@@ -40,7 +40,7 @@ def exposure(address: str) -> str:
         mode = stat.S_IMODE(folder.stat().st_mode)
     except OSError:
         return ""  # there is nothing to bind to, which bind says
-    return f"in the folder {folder} that other users can enter (chmod 700 {folder})" if mode & _OTHERS else ""
+    return f"in the folder {folder} that other users can enter" if mode & _OTHERS else ""
 
 
 def ipc_in_use(address: str) -> bool:

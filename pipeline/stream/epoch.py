@@ -18,6 +18,7 @@ def next_epoch(folder: Path) -> int:
     epoch = max(time.time_ns() // 1_000_000, _last(path) + 1)
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        path.touch(mode=0o600)
         path.write_text(str(epoch))
     except OSError as error:
         _log.warning("the epoch is not remembered: %s cannot be written (%s)", folder, error.strerror)
