@@ -15,7 +15,7 @@ _WITHIN_S = 60.0
 
 
 class Backoff:
-    """Gives 1, 2, 4 ... 30 s, each spread by a quarter, so that cameras behind one switch do not return in step."""
+    """Gives 1, 2, 4 ... 30 s, each up to a quarter less, so that cameras behind one switch do not return in step."""
 
     def __init__(self, random_source: random.Random) -> None:
         self._random = random_source
@@ -27,8 +27,8 @@ class Backoff:
             self._failures = 0
         wait_s = _SLOW_S if slow else min(_LONGEST_S, _FIRST_S * 2**self._failures)
         self._failures = min(self._failures + 1, 10)
-        spread = self._random.uniform(0.0 if slow else -_JITTER, _JITTER)
-        return wait_s * (1 + spread)
+        spread = self._random.uniform(0.0, _JITTER)
+        return wait_s * (1 + spread if slow else 1 - spread)
 
 
 class CrashLoop:
