@@ -168,7 +168,11 @@ class ModelRunner:
                 return
             request = self._free.popleft()
             pictures = iter(self._encoder.frames(request))
-            frames = tuple((camera, self._load(camera, pictures)) for camera in cameras)
+            loaded = ((camera, self._load(camera, pictures)) for camera in cameras)
+            frames = tuple((camera, header) for camera, header in loaded if header is not None)
+            if not frames:
+                self._free.append(request)
+                continue
             flight = _Flight(request, frames, time.monotonic_ns())
             self._flights.append(flight)
             if fresh := sum(not header.repeats for _, header in frames):
@@ -179,10 +183,14 @@ class ModelRunner:
                 self._free.append(request)
                 self._wake()  # as an encoder does when it has finished
 
-    def _load(self, camera: CameraSupervisor, pictures: Iterator[Picture]) -> FrameHeader:
-        """Take the camera's oldest frame, and its picture where that is to be encoded."""
+    def _load(self, camera: CameraSupervisor, pictures: Iterator[Picture]) -> FrameHeader | None:
+        """Take the camera's oldest frame, and its picture where that is to be encoded.
+
+        None where it has gone since the batcher saw it: the ring is shared with a capture process, which may go mad.
+        """
         header = camera.ring.peek()
-        assert header is not None, "the batcher chose a camera without a frame"
+        if header is None:
+            return None
         if header.repeats and (self._encoder.lends_features or camera.plan.name not in self._encoded):
             header = header._replace(flags=header.flags & ~FrameFlag.REPEATS)
         if header.repeats:

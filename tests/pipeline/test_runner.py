@@ -104,3 +104,21 @@ def test_frames_that_only_repeat_do_not_keep_the_runner_from_stepping():
     assert runner.in_flight <= 8
     assert list(runner.finish()) == []
     assert 1 < runner.processed["cam0"] <= 8
+
+
+def test_a_frame_that_is_gone_again_ends_nothing():
+    runner, camera = endless(InstantEncoder())
+    runner.add([camera])
+    ready = runner._batcher.next
+
+    def emptied(free):
+        cameras = ready(free)
+        while camera.ring.backlog:
+            camera.ring.skip()
+        runner._batcher.next = lambda _: []
+        return cameras
+
+    runner._batcher.next = emptied
+    runner.submit()
+    assert runner.in_flight == 0
+    assert runner.processed == {"cam0": 0}
