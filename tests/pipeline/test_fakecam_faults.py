@@ -120,12 +120,12 @@ def test_stall_keeps_the_connection_and_pictures_go_on_at_the_clock(camera: Fake
     with RtspClient(camera.url) as client:
         client.play()
         seen = client.pictures(5)
-        camera.inject(Stall(), for_s=0.3)
+        camera.inject(Stall(), for_s=1.0)
         assert client.ask("GET_PARAMETER").status == 200
         seen += client.pictures(30)
     began, ended = (event.time_s for event in camera.history if isinstance(event, FaultBegan | FaultEnded))
     sent = [event.time_s for event in camera.history if isinstance(event, PictureSent)]
-    assert ended - began >= 0.3
+    assert ended - began >= 1.0
     assert not [moment for moment in sent if began + 0.05 < moment < ended]
     gap = max(steps(seen))
     assert gap >= 0.25 * 90000
