@@ -19,9 +19,9 @@ def new_table(*columns: str) -> Table:
 
 def print_table(table: Table) -> None:
     """Print to stdout."""
-    console = Console(highlight=False)
+    console = Console(highlight=False, markup=False)  # an extra in brackets is no style
     if not console.is_terminal:
-        console = Console(highlight=False, width=_WIDE)
+        console = Console(highlight=False, markup=False, width=_WIDE)
     console.print(table)
 
 

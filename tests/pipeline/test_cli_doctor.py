@@ -35,3 +35,8 @@ def test_where_nothing_could_run_it_fails(monkeypatch: pytest.MonkeyPatch) -> No
     result = CliRunner().invoke(app, [])
     assert result.exit_code == 1
     assert "auto takes none: not tensorrt: broken" in result.stdout
+
+
+def test_what_is_missing_names_the_extra_in_its_brackets(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(examined, "unusable", lambda backend: "not here: pip install 'vidpipe[onnxruntime]'")
+    assert "pip install 'vidpipe[onnxruntime]'" in CliRunner().invoke(app, []).stdout.split("back end")[1].split("auto")[0]
