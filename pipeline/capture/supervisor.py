@@ -140,6 +140,12 @@ class CameraSupervisor:
         if not self.over:
             self._become(CameraState.STOPPED, "")
 
+    def retry_in_s(self, now_s: float) -> float:
+        """Seconds until the connection is made again; below 0 where there is one, or none will be."""
+        if self.process is not None or self.over or not self._retry_at_s:
+            return -1.0
+        return max(0.0, self._retry_at_s - now_s)
+
     def next_tick_s(self) -> float:
         """When `tick` has something to do at the latest, as a monotonic time."""
         soon_s = time.monotonic() + _TICK_S
@@ -249,7 +255,7 @@ class CameraSupervisor:
         wait_s = self._wait_s(ended.reason, now_s)
         self._retry_at_s = now_s + wait_s
         state = CameraState(ended.reason.value) if ended.reason in SLOW else CameraState.BACKOFF
-        self._become(state, f"{ended.detail}; trying again in {wait_s:.0f} s")
+        self._become(state, ended.detail)
 
     def _wait_s(self, reason: EndReason, now_s: float) -> float:
         healthy_s = self._health.heard_s - self._running_since_s if self.state in FLOWING else 0.0

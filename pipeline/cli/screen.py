@@ -16,6 +16,7 @@ from rich.text import Text
 from pipeline.cli.log import tell
 from pipeline.cli.terminal import open_console
 from pipeline.cli.writer import LineWriter
+from pipeline.operations.detail import detail_of
 from pipeline.stream.messages import Event, Message, Prediction, Status, encode
 
 _COLOURS = {"running": "green", "connecting": "yellow", "waiting_first_frame": "yellow", "finished": "cyan"}
@@ -139,7 +140,7 @@ def line_of(message: Message) -> str:
     if isinstance(message, Event):
         seconds = f"{message.start:7.1f} - {message.end:6.1f} s"
         return f"{message.camera:12} event {seconds}  {message.label:12} {message.peak:4.2f}  {message.type}"
-    detail = f": {message.detail}" if message.detail else ""
+    detail = f": {detail_of(message)}" if message.detail else ""
     return f"{message.camera:12} {message.state}{detail}"
 
 

@@ -163,7 +163,7 @@ class InferenceLoop:
 
     def _status(self, lane: _Lane, state: CameraState | None = None) -> Status:
         camera, runner, memory = lane.camera, lane.runner, lane.memory
-        name = camera.plan.name
+        name, now_s = camera.plan.name, time.monotonic()
         counts = camera.ring.counts()
         last = camera.ring.last_written()
         return Status(
@@ -189,6 +189,7 @@ class InferenceLoop:
             interruptions=dict(memory.interruptions),
             resets=dict(memory.reset_causes),
             reconnects=dict(camera.reconnects),
-            frame_age_s=round(time.monotonic() - last[1] / 1e9, 3) if last else -1.0,
+            frame_age_s=round(now_s - last[1] / 1e9, 3) if last else -1.0,
+            retry_in_s=-1.0 if state else round(camera.retry_in_s(now_s), 3),
             alarms=self._alarms(),
         )

@@ -7,6 +7,8 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from pipeline.operations.detail import detail_of
+
 if TYPE_CHECKING:
     from pipeline.stream.messages import Status
 
@@ -58,7 +60,7 @@ class Narrator:
     def _tell_state(self, status: Status) -> None:
         level = logging.INFO if status.state in _CALM else logging.WARNING
         fields = {"stream": status.camera, "state": status.state, "reason": status.detail, "epoch": status.epoch}
-        detail = f": {status.detail}" if status.detail else ""
+        detail = f": {detail_of(status)}" if status.detail else ""
         _log.log(level, "%s: %s%s", status.camera, status.state, detail, extra=fields)
 
     def _tell_resets(self, status: Status, before: Mapping[str, int]) -> None:

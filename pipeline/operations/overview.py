@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 
+from pipeline.operations.detail import detail_of
 from pipeline.stream.messages import Counts, Message, Prediction, Status
 
 _RATE_WINDOW_S = 10.0
@@ -113,7 +114,7 @@ def _figures(name: str, camera: _Camera, now_s: float) -> CameraFigures:
     return CameraFigures(
         camera=name,
         state=UNHEARD if lost else status.state,
-        detail=f"no heartbeat for {unheard_s:.0f} s" if lost else status.detail,
+        detail=f"no heartbeat for {unheard_s:.0f} s" if lost else detail_of(status, unheard_s),
         rate_hz=None if lost else _rate(camera.processed),
         frame_age_s=round(status.frame_age_s + unheard_s, 3) if status.frame_age_s >= 0 else None,
         latency_p50_ms=percentile(latencies, 0.5),

@@ -122,8 +122,9 @@ class Status(Envelope, frozen=True, kw_only=True, tag_field="schema", tag="vidpi
 
     `interruptions` counts what might have touched the memory by cause, whatever the policy made of it, `resets` those
     that reset it, both since vidpipe started; `reconnects` ends of a connection by reason; `frame_age_s` is the
-    age of the newest frame (below 0 before the first), `alarms` names what is wrong with vidpipe itself (such as a full
-    disk), and `replay` is where missed messages can be asked for, with the host left out where it is the publisher's.
+    age of the newest frame (below 0 before the first), `retry_in_s` the time until a connection that ended is made
+    again (below 0 where none is due), `alarms` names what is wrong with vidpipe itself (such as a full disk), and
+    `replay` is where missed messages can be asked for, with the host left out where it is the publisher's.
     """
 
     state: str
@@ -137,6 +138,7 @@ class Status(Envelope, frozen=True, kw_only=True, tag_field="schema", tag="vidpi
     frame_age_s: float = -1.0
     alarms: tuple[str, ...] = ()
     replay: str = ""
+    retry_in_s: float = -1.0
 
 
 Message = Prediction | Event | Status

@@ -280,7 +280,7 @@ def test_changes_of_state_are_told_once_with_their_fields(caplog):
     with Monitor("off") as monitor:
         for _ in range(3):
             monitor.observe(status("a"))
-            monitor.observe(status("b", state="backoff", detail="refused; trying again in 2 s"))
+            monitor.observe(status("b", state="backoff", detail="refused", retry_in_s=1.9))
         monitor.observe(status("a", resets={"start": 1}))
         monitor.observe(status("a", resets={"start": 1, "gap": 1}))
     told = [(r.levelname, r.message, r.__dict__["stream"]) for r in caplog.records]

@@ -90,12 +90,12 @@ def test_a_refused_password_is_told_apart_and_tried_again_slowly(scheme):
                 fleet, lambda logs: bool(logs["right"].numbers) and fleet.cameras["wrong"].state.value == "auth_failed"
             )
             detail = fleet.cameras["wrong"].detail
+            wait_s = fleet.cameras["wrong"].retry_in_s(time.monotonic())
             assert camera.counters.wrong_credentials == 1, "a second try could lock the account"
             assert fleet.cameras["wrong"].reconnects == {"auth_failed": 1}
     assert "password" in detail
     assert "wr0ng-one" not in detail
-    wait_s = int(detail.rsplit("trying again in ", 1)[1].split()[0])
-    assert wait_s >= 60
+    assert wait_s > 55
     assert log["right"].numbers
 
 

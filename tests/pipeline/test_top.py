@@ -105,7 +105,7 @@ def test_the_table_shows_what_is_wrong():
     clock = Clock()
     overview = Overview(clock)
     minutes_of("front", clock, overview)
-    overview.observe(status("back", state="backoff", detail="refused; trying again in 4 s", reconnects={"refused": 3}))
+    overview.observe(status("back", state="backoff", detail="refused", retry_in_s=4.1, reconnects={"refused": 3}))
     overview.observe(status("yard", alarms=("the disk is full",), counts=Counts(processed=3, thinned=1, damaged=17)))
     text = drawn(overview, missed=2)
     assert "2 of 3 cameras running, 2 messages lost on the way" in text
@@ -114,6 +114,17 @@ def test_the_table_shows_what_is_wrong():
     assert "back: refused; trying again in 4 s" in text
     assert "alarm: the disk is full" in text
     assert "start 1" not in text, "every memory begins once"
+
+
+def test_the_wait_for_the_next_try_counts_down():
+    clock = Clock()
+    overview = Overview(clock)
+    shown = []
+    for retry_in_s, seconds in ((68.0, 0), (67.0, 0.6), (67.0, 3.0), (2.0, 1.8)):
+        overview.observe(status("back", state="backoff", detail="refused", retry_in_s=retry_in_s))
+        clock.now_s += seconds
+        shown.append(overview.figures()[0].detail.removeprefix("refused; trying again "))
+    assert shown == ["in 68 s", "in 66 s", "in 64 s", "now"]
 
 
 def test_a_narrow_terminal_shows_each_camera_on_one_line():
