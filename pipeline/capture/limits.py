@@ -30,6 +30,8 @@ def ffmpeg_options(order: Order) -> dict[str, str]:
     options = {"protocol_whitelist": _PROTOCOLS[order.kind], "format_whitelist": _FORMATS[order.kind]}
     if order.kind == "rtsp":
         options["rtsp_transport"] = order.transport
+        # else FFmpeg reads 20 frames before it opens, to find a rate: 4 s of a camera with 5 frames a second
+        options["fpsprobesize"] = "0"
     return options | (_trust_options(order) if is_encrypted(order) else {})
 
 

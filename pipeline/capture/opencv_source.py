@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -48,6 +49,9 @@ class OpenCvSource:
         self.fps = float(self._capture.get(cv2.CAP_PROP_FPS))
         self.frame_count = int(self._capture.get(cv2.CAP_PROP_FRAME_COUNT))
         self._is_file = order.kind == "file" or (order.kind == "http" and self.frame_count > 0)
+        # FFmpeg stamps them as if they came at 25 a second
+        self._untimed = order.kind == "http" and not self._is_file and self._codec() == "MJPG"
+        self._opened_s = time.monotonic()
         self._picture: Any = None
 
     def grab(self) -> bool:
@@ -64,7 +68,9 @@ class OpenCvSource:
         return False
 
     def position_ms(self) -> float:
-        """CAP_PROP_POS_MSEC of the grabbed frame."""
+        """CAP_PROP_POS_MSEC of the grabbed frame; where the stream has no times, the time since it was opened."""
+        if self._untimed:
+            return 1e3 * (time.monotonic() - self._opened_s)
         return self._capture.get(self._cv2.CAP_PROP_POS_MSEC)
 
     def is_intra(self) -> bool:
@@ -87,6 +93,10 @@ class OpenCvSource:
     def release(self) -> None:
         """Close the stream; an RTSP camera is told."""
         self._capture.release()
+
+    def _codec(self) -> str:
+        """Four letters."""
+        return int(self._capture.get(self._cv2.CAP_PROP_FOURCC)).to_bytes(4, "little", signed=True).decode("latin-1")
 
     def _heed_log(self) -> None:
         """Add what is new in the log to what `news` has not told yet."""

@@ -66,6 +66,8 @@ class PyAvSource:
         self._size = (self.width, self.height)
         self._told_size: tuple[int, int] | None = None
         self._live = order.kind == "rtsp" or (order.kind == "http" and not self.frame_count)
+        self._untimed = self._container.format.name == "mpjpeg"  # FFmpeg stamps them as if they came at 25 a second
+        self._opened_s = time.monotonic()
 
     def grab(self) -> bool:
         """Demux and decode up to the next frame, without converting it; damaged packets are counted and passed over."""
@@ -85,8 +87,8 @@ class PyAvSource:
         return True
 
     def position_ms(self) -> float:
-        """The frame's time after the start of the stream."""
-        return self._position_ms
+        """The frame's time after the start of the stream; where the stream has none, the time since it was opened."""
+        return 1e3 * (time.monotonic() - self._opened_s) if self._untimed else self._position_ms
 
     def is_intra(self) -> bool:
         """Whether FFmpeg calls it a key frame or an I picture."""

@@ -38,6 +38,17 @@ def test_no_frame_of_a_camera_is_lost_and_pyav_places_the_first_ones_too():
     assert np.allclose(times_s, np.array(logs["pyav"].numbers) / RATE, atol=1e-4)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("capture", CAPTURES)
+def test_a_camera_with_few_frames_opens_before_it_is_given_up(capture):
+    with (
+        FakeCamera(numbered_media(rate=4)) as camera,
+        Fleet([plan("a", camera.url, capture=capture, open_timeout_s=3.5, stall_s=2.0)]) as fleet,
+    ):
+        log = read(fleet, lambda logs: len(logs["a"].numbers) > 16)["a"]
+    assert not any(FrameFlag.JUMPED in header.flags for header in log.headers), "FFmpeg drops a frame at the time-out"
+
+
 def test_pyav_sees_a_new_picture_size_on_the_very_frame():
     with FakeCamera(numbered_media()) as camera, Fleet([plan("a", camera.url, capture="pyav")]) as fleet:
         before = read(fleet, lambda logs: len(logs["a"].numbers) > 20)["a"]
