@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 _SLOTS = 2
@@ -11,29 +12,39 @@ _MOST_BYTES = 1 << 28
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
 
 
+@dataclass
+class _Files:
+    """One camera's files: `new` is written, then takes the place of the slot whose turn it is."""
+
+    new: Path
+    slots: tuple[Path, ...]
+    turn: int = 0
+
+
 class CheckpointFiles:
     """The checkpoints in one folder, which is made when it is first needed. Raises OSError as the disk does."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._turns: dict[str, int] = {}
+        # made once: a path interns its parts, and those of each second let CPython's table of strings grow by megabytes
+        self._files: dict[str, _Files] = {}
 
     def write(self, camera: str, data: bytes) -> None:
         """Replace the older of the camera's two files. Not on the disk before `sync`, but safe from a kill."""
-        turn = self._turns.get(camera, 0)
-        new = self.folder / f"{camera}.new"
+        files = self._files_of(camera)
         try:
-            self._fill(new, data)
-            os.replace(new, self._path(camera, turn))  # noqa: PTH105 - one name for all that touches the disk
+            self._fill(files.new, data)
+            os.replace(files.new, files.slots[files.turn])  # noqa: PTH105 - one name for all that touches the disk
         except OSError:
             with suppress(OSError):
-                os.unlink(new)  # noqa: PTH108 - gives a full disk its space back
+                os.unlink(files.new)  # noqa: PTH108 - gives a full disk its space back
             raise
-        self._turns[camera] = (turn + 1) % _SLOTS
+        files.turn = (files.turn + 1) % _SLOTS
 
     def sync(self, camera: str) -> None:
         """Bring the file that was written last onto the disk: it is there even after a power failure."""
-        _sync(self._path(camera, (self._turns.get(camera, 0) - 1) % _SLOTS))
+        files = self._files_of(camera)
+        _sync(files.slots[files.turn - 1])
 
     def sync_names(self) -> None:
         """Bring the folder onto the disk."""
@@ -41,7 +52,7 @@ class CheckpointFiles:
 
     def paths(self, camera: str) -> list[Path]:
         """The camera's files, in no order; they need not exist."""
-        return [self._path(camera, turn) for turn in range(_SLOTS)]
+        return list(self._files_of(camera).slots)
 
     def _fill(self, new: Path, data: bytes) -> None:
         try:
@@ -50,8 +61,12 @@ class CheckpointFiles:
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             _fill(new, data)
 
-    def _path(self, camera: str, turn: int) -> Path:
-        return self.folder / f"{camera}.{turn}.state"
+    def _files_of(self, camera: str) -> _Files:
+        known = self._files.get(camera)
+        if known is None:
+            slots = tuple(self.folder / f"{camera}.{slot}.state" for slot in range(_SLOTS))
+            known = self._files[camera] = _Files(self.folder / f"{camera}.new", slots)
+        return known
 
 
 def _fill(path: Path, data: bytes) -> None:

@@ -3,6 +3,7 @@
 import errno
 import logging
 import os
+import sys
 import threading
 import zlib
 from pathlib import Path
@@ -663,3 +664,19 @@ def test_after_a_boot_the_age_counts_from_the_frame_and_not_from_the_next_save(t
     keeper.save([seat(memory, Runner("camera0"))])
     again = handed.rounds[0][0]
     assert again.age_ns(0.0) >= now.boot_ns
+
+
+def test_a_checkpoint_makes_no_strings_that_last(tmp_path):
+    """An interned string takes a place in CPython's table that is not free again before the table is copied."""
+    files, interned = CheckpointFiles(tmp_path), []
+    files.write("camera0", b"first")
+    sys.setprofile(lambda _frame, event, called: interned.append(called) if event == "c_call" else None)
+    try:
+        for _ in range(3):
+            files.write("camera0", b"next")
+            files.sync("camera0")
+            files.sync_names()
+    finally:
+        sys.setprofile(None)
+    assert os.replace in interned  # it sees what is called
+    assert sys.intern not in interned
