@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Protocol, TypeVar
 
 from rich import box
 from rich.console import Console, Group
-from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from pipeline.cli.live_table import LiveTable
 from pipeline.cli.log import tell
-from pipeline.cli.terminal import open_console
+from pipeline.cli.terminal import can_redraw, open_console
 from pipeline.cli.writer import LineWriter
 from pipeline.operations.detail import detail_of
 from pipeline.stream.messages import Event, Message, Prediction, Status, encode
@@ -22,6 +22,7 @@ from pipeline.stream.messages import Event, Message, Prediction, Status, encode
 _COLOURS = {"running": "green", "connecting": "yellow", "waiting_first_frame": "yellow", "finished": "cyan"}
 _BAR = 6
 _ANY_WIDTH = 1000
+_EVERY_S = 0.25
 
 
 class Screen(Protocol):
@@ -49,7 +50,7 @@ def open_screen(*, json: bool, status_as_json: bool = False, quiet: bool = False
     if json:
         return JsonScreen(status=status_as_json)
     console = open_console()
-    return LiveScreen(console) if console.is_terminal else PlainScreen()
+    return LiveScreen(console) if can_redraw(console) else PlainScreen()
 
 
 class _LineScreen:
@@ -146,45 +147,58 @@ def line_of(message: Message) -> str:
 
 @dataclass
 class _Row:
-    state: str = "connecting"
-    detail: str = ""
+    status: Status | None = None
+    heard_s: float = 0.0
     prediction: Prediction | None = None
-    seen_s: float = field(default_factory=time.monotonic)
+
+    @property
+    def state(self) -> str:
+        return self.status.state if self.status else "connecting"
+
+    @property
+    def detail(self) -> str:
+        """As of now: a wait for the next try counts down."""
+        return detail_of(self.status, time.monotonic() - self.heard_s) if self.status else ""
 
 
 class LiveScreen:
-    """A table of all cameras, renewed four times a second, with events scrolling above it."""
+    """A table of all cameras, renewed four times a second, with events scrolling above it.
+
+    It waits for nothing: where the terminal is stopped, the table is.
+    """
 
     def __init__(self, console: Console) -> None:
         self._console = console
         self._rows: dict[str, _Row] = {}
-        self._live = Live(console=console, refresh_per_second=4, get_renderable=self._render)
+        self._table = LiveTable(console, self._render, _EVERY_S)
 
     def say(self, text: str) -> None:
         """Print a line above the table."""
-        self._console.print(Text(text, style="dim"))
+        self._table.say(Text(text, style="dim"))
 
     def show(self, message: Message) -> None:
         """Remember the message for the next renewal; events are printed at once."""
         row = self._rows.setdefault(message.camera, _Row())
         if isinstance(message, Prediction):
-            row.prediction, row.seen_s = message, time.monotonic()
+            row.prediction = message
         elif isinstance(message, Status):
-            row.state, row.detail = message.state, message.detail
+            row.status, row.heard_s = message, time.monotonic()
         elif message.type != "update":
-            self._console.print(_event_text(message))
+            self._table.say(_event_text(message))
 
     def _render(self) -> Group:
         if not self._rows:
             return Group(Text("nothing heard yet", style="dim"))
-        table = self._table(bars=True)
+        table = self._draw(bars=self._console.encoding.startswith("utf"))
         wide = self._console.options.update(width=_ANY_WIDTH)
         if self._console.measure(table, options=wide).maximum > self._console.width:
-            table = self._table(bars=False)
-        details = [Text(f"{name}: {row.detail}", style="dim") for name, row in list(self._rows.items()) if row.detail]
+            table = self._draw(bars=False)
+        details = [
+            Text(f"{name}: {text}", style="dim") for name, row in list(self._rows.items()) if (text := row.detail)
+        ]
         return Group(table, *details)
 
-    def _table(self, *, bars: bool) -> Table:
+    def _draw(self, *, bars: bool) -> Table:
         table = Table(box=box.ROUNDED, padding=(0, 0, 0, 1))
         for title in ("camera", "state", "now", "score", "clip", "memory", "rate", "latency"):
             number = title in ("clip", "memory", "rate", "latency")
@@ -195,13 +209,13 @@ class LiveScreen:
         return table
 
     def __enter__(self) -> LiveScreen:
-        self._live.__enter__()
+        self._table.__enter__()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._live.__exit__(kind, error, trace)
+        self._table.__exit__(kind, error, trace)
 
 
 def _cells(prediction: Prediction | None, *, bars: bool) -> list[str]:

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Protocol
 import msgspec
 from rich import box
 from rich.console import Console, Group, RenderableType
-from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from pipeline.cli.terminal import open_console
+from pipeline.cli.live_table import LiveTable
+from pipeline.cli.terminal import can_redraw, open_console
 from pipeline.cli.writer import LineWriter
 from pipeline.operations.overview import UNHEARD
 
@@ -48,7 +48,7 @@ class View(Protocol):
 def open_view(target: str, *, json: bool, live: bool) -> View:
     """JSON lines where asked for, a table on a terminal, else plain lines. `live`: the table is renewed in place."""
     console = open_console()
-    if json or not console.is_terminal:
+    if json or not can_redraw(console):
         return LineView(json=json)
     return TableView(console, target, live=live)
 
@@ -90,27 +90,29 @@ class TableView:
         self.live = live
         self._console = console
         self._target = target
-        self._screen = Live(Text(f"listening at {target}"), console=console, auto_refresh=False) if live else None
+        self._content: RenderableType = Text(f"listening at {target}")
+        self._table = LiveTable(console, lambda: self._content, None) if live else None
 
     def show(self, overview: Overview, missed: int) -> None:
         """Draw it, in place where the view is live."""
         most = self._console.height - _OTHER_LINES if self.live else None
-        content = render(overview, self._target, missed, wide=self._console.width >= _WIDE, most=most)
-        if self._screen is not None:
-            self._screen.update(content, refresh=True)
+        self._content = render(overview, self._target, missed, wide=self._console.width >= _WIDE, most=most)
+        if self._table is not None:
+            self._table.renew()
         else:
-            self._console.print(content)
+            self._console.print(self._content)
 
     def __enter__(self) -> TableView:
-        if self._screen is not None:
-            self._screen.__enter__()
+        if self._table is not None:
+            self._table.__enter__()
+            self._table.renew()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._screen is not None:
-            self._screen.__exit__(kind, error, trace)
+        if self._table is not None:
+            self._table.__exit__(kind, error, trace)
 
 
 def line_of(figures: CameraFigures) -> str:

@@ -56,7 +56,7 @@ class LineWriter:
     def _work(self) -> None:
         while (data := self._lines.get()) is not None:
             try:
-                self._write(data)
+                write_all(self._fd, data)
             except BrokenPipeError:
                 self._gone.set()
                 return
@@ -64,11 +64,13 @@ class LineWriter:
                 self.lost += 1
             self._written += 1
 
-    def _write(self, data: bytes) -> None:
-        while data:
-            try:
-                data = data[os.write(self._fd, data) :]
-            except BlockingIOError:  # another program of the same terminal has set it so
-                room = select.poll()
-                room.register(self._fd, select.POLLOUT)
-                room.poll()
+
+def write_all(fd: int, data: bytes) -> None:
+    """Write to a descriptor, and wait until there is room for all of it. Raises OSError."""
+    while data:
+        try:
+            data = data[os.write(fd, data) :]
+        except BlockingIOError:  # another program of the same terminal has set it so
+            room = select.poll()
+            room.register(fd, select.POLLOUT)
+            room.poll()

@@ -4,56 +4,59 @@ import io
 import os
 import signal
 from pathlib import Path
+from typing import IO, cast
 
 import pytest
 from operations_messages import prediction
 from rich.console import Console
+from terminals import terminal
 
 from pipeline.cli import screen
-from pipeline.cli.terminal import open_console
-
-
-class Closed(io.StringIO):
-    """A terminal whose other end has gone."""
-
-    def __init__(self, fd: int) -> None:
-        super().__init__()
-        self._fd = fd
-
-    def fileno(self) -> int:
-        return self._fd
-
-    def write(self, text: str) -> int:
-        raise OSError(5, "Input/output error")
-
-    flush = write
+from pipeline.cli.terminal import Terminal
 
 
 @pytest.fixture
-def asked(monkeypatch):
+def asked():
     received = []
     before = signal.signal(signal.SIGTERM, lambda number, _: received.append(number))
     yield received
     signal.signal(signal.SIGTERM, before)
 
 
-def test_a_terminal_that_is_closed_asks_once_for_an_end_in_order(asked, monkeypatch, tmp_path):
-    fd = os.open(tmp_path / "terminal", os.O_CREAT | os.O_WRONLY)
-    monkeypatch.setattr("sys.stdout", Closed(fd))
-    console = open_console()
-    console.print("one")
-    console.print("two")
-    assert asked == [signal.SIGTERM]
-    assert str(Path(f"/proc/self/fd/{fd}").readlink()) == os.devnull, "the buffer has somewhere to go at the end"
-    os.close(fd)
+def on_terminal(fd: int) -> Console:
+    return Console(file=cast("IO[str]", Terminal(fd, "utf-8")))
 
 
-def test_at_the_end_nobody_is_asked(monkeypatch, tmp_path):
-    fd = os.open(tmp_path / "terminal", os.O_CREAT | os.O_WRONLY)
-    monkeypatch.setattr("sys.stdout", Closed(fd))
-    monkeypatch.setattr("signal.getsignal", lambda _: signal.SIG_DFL)
-    open_console().print("one")  # SIGTERM would end this test
-    os.close(fd)
+def test_a_terminal_that_is_closed_asks_once_for_an_end_in_order(asked):
+    with terminal() as shown:
+        console = on_terminal(shown.fd)
+        console.print("one")
+        assert shown.read_until("one")
+        shown.hang_up()
+        console.print("two")
+        console.print("three")
+        assert asked == [signal.SIGTERM]
+        assert str(Path(f"/proc/self/fd/{shown.fd}").readlink()) == os.devnull, "what others write goes nowhere too"
+
+
+def test_at_the_end_nobody_is_asked():
+    before = signal.signal(signal.SIGTERM, signal.SIG_IGN)  # whoever handles it no more cannot be asked
+    try:
+        with terminal() as shown:
+            shown.hang_up()
+            on_terminal(shown.fd).print("one")
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def test_a_terminal_of_another_alphabet_gets_what_it_can_show():
+    with terminal() as shown:
+        console = Console(file=cast("IO[str]", Terminal(shown.fd, "ascii")), width=100, force_terminal=True)
+        with screen.LiveScreen(console) as table:
+            table.show(prediction("a", label="r\xe9sum\xe9"))
+        seen = shown.read_on()
+    assert seen.isascii()
+    assert "r?sum?" in seen
 
 
 @pytest.mark.parametrize(("width", "bars"), [(100, True), (72, False)])
