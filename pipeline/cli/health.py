@@ -31,7 +31,7 @@ def health(
     from pipeline.config.load import load_config
     from pipeline.operations.endpoint import DEFAULT_BIND, reachable_at
 
-    bind = address or load_config(config).metrics.bind or DEFAULT_BIND
+    bind = address or load_config(config, opens_cameras=False).metrics.bind or DEFAULT_BIND
     if bind == "off":
         raise StreamError("metrics.bind is off: a vidpipe without an endpoint cannot be asked for its health")
     host, port = reachable_at(bind)

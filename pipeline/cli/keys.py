@@ -99,7 +99,7 @@ def _settings(config: Path | None) -> Config | None:
     """The configuration, where there is one: keys can be made on a machine that has none yet."""
     from pipeline.config.load import STARTER, find_config, load_config
 
-    return None if find_config(config) == STARTER else load_config(config)
+    return None if find_config(config) == STARTER else load_config(config, opens_cameras=False)
 
 
 def _folder(settings: Config | None) -> Path:

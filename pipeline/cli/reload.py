@@ -21,7 +21,7 @@ def reload(config: Annotated[Path | None, typer.Option("--config", "-c", help=CO
     from pipeline.control.client import order
     from pipeline.control.protocol import Request
 
-    typer.echo(order(load_config(config), Request("reload")))
+    typer.echo(order(load_config(config, opens_cameras=False), Request("reload")))
 
 
 def reset(
@@ -38,4 +38,4 @@ def reset(
     from pipeline.control.client import order
     from pipeline.control.protocol import Request
 
-    typer.echo(order(load_config(config), Request("reset", tuple(cameras or ()))))
+    typer.echo(order(load_config(config, opens_cameras=False), Request("reset", tuple(cameras or ()))))

@@ -91,7 +91,7 @@ def target_of(file: Path | None, cameras: list[str]) -> str:
     from engines.errors import ConfigError
     from pipeline.config.load import load_config, select_cameras
 
-    config = load_config(file)
+    config = load_config(file, opens_cameras=False)
     select_cameras(config, cameras or list(config.cameras))
     scheme, _, place = config.publish.bind.partition("://")
     host, colon, port = place.rpartition(":")

@@ -10,13 +10,16 @@ from urllib.parse import quote
 from pipeline.redaction import Secrets
 
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
+_UNSET = "unset"
 
 
 class Expansion:
     """Replaces variables, and remembers what was missing and which values came in."""
 
-    def __init__(self, environment: Mapping[str, str]) -> None:
+    def __init__(self, environment: Mapping[str, str], *, optional: str = "") -> None:
+        """Of what lies below the path `optional` nothing need be set."""
         self._environment = environment
+        self._optional = f"{optional}." if optional else ""
         self._values: set[str] = set()
         self.problems: list[str] = []
 
@@ -39,6 +42,8 @@ class Expansion:
         def replace(match: re.Match[str]) -> str:
             name, default = match.groups()
             if name not in self._environment and default is None:
+                if self._optional and path.startswith(self._optional):
+                    return _UNSET
                 self.problems.append(f"{path}: the environment variable {name} is not set: export {name}=...")
             value = self._environment.get(name, default or "")
             self._values.update({value} if name in self._environment else ())

@@ -56,14 +56,20 @@ def find_config(path: str | Path | None = None) -> Path:
     return next((Path(name) for name in _CANDIDATES if Path(name).is_file()), STARTER)
 
 
-def load_config(path: str | Path | None = None, environment: Mapping[str, str] | None = None) -> Config:
+def load_config(
+    path: str | Path | None = None, environment: Mapping[str, str] | None = None, *, opens_cameras: bool = True
+) -> Config:
     """Read and check a configuration file; see `find_config` for where it is looked for.
+
+    With `opens_cameras` false, variables of cameras need not be set: who asks a running vidpipe, or makes keys for it,
+    has no business with the cameras' passwords.
 
     Raises:
         ConfigError: the file cannot be read, is no YAML, or says something that is not allowed; all errors at once.
     """
     file = find_config(path)
-    expansion = Expansion(os.environ if environment is None else environment)
+    optional = "" if opens_cameras else "cameras"
+    expansion = Expansion(os.environ if environment is None else environment, optional=optional)
     # a section whose lines are all commented out is a section left to its defaults
     values = {
         key: value for key, value in expansion.expand(_read(file)).items() if value is not None or key == "cameras"

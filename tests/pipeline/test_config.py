@@ -124,6 +124,14 @@ def test_variables_are_replaced_and_may_have_a_default(tmp_path):
     assert camera.model == "scene"
 
 
+def test_who_asks_a_running_vidpipe_needs_no_password_of_a_camera(tmp_path):
+    text = "cameras: {a: {source: 'rtsp://u:${PW}@cam/x'}, b: {source: '${B}'}}"
+    file = write(tmp_path, text)
+    assert set(load_config(file, {}, opens_cameras=False).cameras) == {"a", "b"}
+    with pytest.raises(ConfigError, match=r"publish\.bind: the environment variable BIND is not set"):
+        load_config(write(tmp_path, file.read_text() + "\npublish: {bind: '${BIND}'}"), {}, opens_cameras=False)
+
+
 def test_a_password_shows_nowhere(tmp_path):
     text = "cameras: {a: {source: 'rtsp://u:%s@h/x'}}" % SECRET
     config = load_config(write(tmp_path, text), {})
