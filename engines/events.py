@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec.structs import replace
 
-from engines.clips import Seconds
+from engines.clips import TOLERANCE_S, Seconds
 from engines.errors import ModelError
 from engines.manifest import EventRule
 
@@ -50,7 +50,8 @@ class EventDetector:
     """Follows each label that has a rule; fed once a clip, in order.
 
     An event starts when its score reaches `enter`, is announced once it has lasted `min_duration_s`, and ends when the
-    score falls below `exit`; a label then stays quiet for `cool_down_s`.
+    score falls below `exit`; a label then stays quiet for `cool_down_s`. Times that are equal but for rounding count as
+    equal, as in clips.
     """
 
     def __init__(self, rules: Mapping[str, EventRule], labels: tuple[str, ...]) -> None:
@@ -92,7 +93,7 @@ class EventDetector:
     def _follow(self, label: str, rule: EventRule, time_s: float, score: float) -> EventChange | None:
         track = self._tracks[label]
         if track.start_s is None:
-            if score < rule.enter or time_s < track.quiet_until_s:
+            if score < rule.enter or time_s < track.quiet_until_s - TOLERANCE_S:
                 return None
             track = replace(track, start_s=time_s, peak=score)
         elif score < rule.exit:
@@ -104,7 +105,7 @@ class EventDetector:
         track = self._tracks[label]
         if track.number:
             return self._change(label, "update")
-        if track.start_s is None or time_s - track.start_s < rule.min_duration_s:
+        if track.start_s is None or time_s - track.start_s < rule.min_duration_s - TOLERANCE_S:
             return None
         self._count += 1
         self._tracks[label] = replace(track, number=self._count)

@@ -206,8 +206,8 @@ class LiveCameras:
         if not remembers:
             cause = Cause.OPERATOR if memory.model.sha == prepared.sha(name) else Cause.MODEL_CHANGE
             self._loop.end(name, cause)
-            memory = self._new_memory(name, prepared)
-            memory.interrupt(cause)
+            before_it, memory = memory, self._new_memory(name, prepared)
+            memory.succeed(before_it, cause)
         return _Moving(supervisor, memory, snapshot if remembers else None, processed)
 
     def _seat(self, name: str, moving: _Moving, prepared: Prepared) -> None:

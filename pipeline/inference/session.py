@@ -21,7 +21,7 @@ from pipeline.stream.messages import ClipSpan, Event, InputShare, ModelInfo, Pre
 
 if TYPE_CHECKING:
     from engines.manifest import Manifest
-    from pipeline.config.schema import Continuity
+    from pipeline.config.schema import Action, Continuity
 
 _DIGITS = 6
 _LONGEST_S = 86_400.0
@@ -74,6 +74,15 @@ class CameraMemory:
         """Something from outside interrupts the session: the policy is applied with the next frame."""
         self._asked.append(cause)
 
+    def succeed(self, before: CameraMemory, cause: Cause) -> None:
+        """Begin anew, for `cause`, where another memory of the camera ends; what it counted goes on."""
+        self.resets, self.reset_causes, self.interruptions = before.resets, before.reset_causes, before.interruptions
+        if before.session:
+            self.resets += 1
+            self.reset_causes[cause.value] += 1
+            self.interruptions[cause.value] += 1
+        self.interrupt(cause)
+
     def advance(self, header: FrameHeader) -> tuple[StepInput, list[Event]]:
         """Place the next frame: apply the continuity policy. Events of a session that ends here come along."""
         now_s = header.media_ns / 1e9
@@ -88,10 +97,10 @@ class CameraMemory:
         self._frozen = FrameFlag.FROZEN in header.flags
         causes = asked + interruptions(header.flags, gap_s, self.policy.max_gap_s, froze=froze)
         action, cause = judge(causes, self.policy)
-        if self._broken or not 0 <= gap_s <= _LONGEST_S:
-            # nobody's policy means to keep what no step of time can carry on
-            action, cause = "reset", Cause.NON_FINITE if self._broken else Cause.SEEK
-            causes = [cause, *(each for each in causes if each is not cause)]
+        forced = self._forced(gap_s, action)
+        if forced is not None:
+            action, cause = "reset", forced
+            causes = [forced, *(each for each in causes if each is not forced)]
         self.interruptions.update(each.value for each in causes)
         self._last_s = now_s
         if action == "reset" and cause is not None:
@@ -137,7 +146,7 @@ class CameraMemory:
     def close(self, cause: Cause | None = None) -> Iterator[Event]:
         """End the session's open events."""
         for change in self._events.close():
-            yield self._event(change, None, cause.value if cause else "stop")
+            yield self._event(change, self._last, cause.value if cause else "stop")
 
     def remember(self) -> MemoryRecord:
         """All that decides about the messages to come, taken between two frames; only in a session."""
@@ -172,6 +181,14 @@ class CameraMemory:
         self._broken, self._asked = record.broken, list(record.asked)
         self._last, self._last_s = record.last, record.last.media_ns / 1e9
         self._recent = deque(_recalled(frame) for frame in record.recent)
+
+    def _forced(self, gap_s: float, action: Action) -> Cause | None:
+        """What resets whatever the policy says: nobody means to keep what no step of time can carry on."""
+        if self._broken:
+            return Cause.NON_FINITE
+        if gap_s < 0:
+            return Cause.SEEK
+        return Cause.GAP if gap_s > _LONGEST_S and action == "keep" else None
 
     def _begin(self, origin_s: float, cause: Cause) -> None:
         self._session = uuid.uuid4().hex[:12]
@@ -242,14 +259,14 @@ class CameraMemory:
         warm = self._age_s >= warm_from_s(self._manifest.warm_up_s, self._rate_hz)
         return StateInfo(self._age_steps, round(self._age_s, 3), warm, self._reason.value)
 
-    def _event(self, change: EventChange, header: FrameHeader | None, reason: str = "") -> Event:
+    def _event(self, change: EventChange, at: FrameHeader | LastFrame, reason: str = "") -> Event:
         return Event(
             camera=self.camera,
             epoch=0,
             seq=0,
             session=self._session,
-            media_time=round(header.media_ns / 1e9 if header else self._last_s or 0.0, _DIGITS),
-            captured_at=header.captured_ns if header else 0,
+            media_time=round(at.media_ns / 1e9, _DIGITS),
+            captured_at=at.captured_ns,
             # no count: after a restart from a checkpoint, the same event must get the same id and another one another
             id=f"{self._session}-{change.label}-{round(change.start_s * 1000)}",
             type=change.phase,

@@ -40,3 +40,13 @@ def test_cool_down_holds_back_the_next_event():
 def test_closing_ends_what_is_open_and_nothing_else():
     changes = run(EventRule(), [0.9])
     assert phases(changes) == [(1, "begin", 0.0), (1, "end", 0.0)]
+
+
+def test_times_that_are_equal_but_for_rounding_count_as_equal():
+    rule = EventRule(min_duration_s=0.3, cool_down_s=0.3)
+    for origin in range(300):
+        detector = EventDetector({"fall": rule}, LABELS)
+        scores = [0.9, 0.9, 0.9, 0.9, 0.1, 0.9, 0.9, 0.9, 0.9, 0.9, 0.9]
+        changes = [detector.add(origin / 30 + 1.0 + k * 0.1, (0.0, score)) for k, score in enumerate(scores)]
+        begins = [k for k, change in enumerate(changes) if change and change[0].phase == "begin"]
+        assert begins == [3, 10], f"of the session that begins at {origin} / 30 s"

@@ -221,3 +221,44 @@ def test_time_that_runs_back_is_a_seek():
     step, _ = feed(camera, 0.0)
     assert (step.keep, step.dt_s) == (False, pytest.approx(0.2))
     assert camera.resets == 1
+
+
+@pytest.mark.parametrize(
+    ("policy", "flags", "kept", "reasons"),
+    [
+        ({}, FrameFlag(0), False, {"gap": 1}),
+        ({"gap": "keep"}, FrameFlag(0), False, {"gap": 1}),  # no step of time can carry a memory on over a day
+        ({"gap": "keep", "seek": "keep"}, FrameFlag.CONNECTED, False, {"gap": 1, "reconnect": 1}),
+        ({"gap": "hold"}, FrameFlag(0), True, {"gap": 1}),
+        ({"frozen": "hold"}, FrameFlag.HELD, True, {"frozen": 1}),
+    ],
+)
+def test_a_pause_of_more_than_a_day_is_a_gap_and_no_seek(policy, flags, kept, reasons):
+    camera = memory(**policy)
+    run(camera, 0.0, 3.0)
+    step, _ = feed(camera, 100_000.0, flags=flags)
+    assert (step.keep, step.dt_s) == (kept, pytest.approx(0.2))
+    assert dict(camera.interruptions) == reasons
+    assert dict(camera.reset_causes) == ({} if kept else {"gap": 1})
+
+
+def test_an_event_that_a_reset_ends_bears_the_time_of_its_own_last_frame():
+    camera = memory()
+    run(camera, 10.0, 3.0, FALL)
+    (end,) = feed(camera, 2.0)[1]
+    assert (end.type, end.reason) == ("end", "seek")
+    assert (end.media_time, end.captured_at) == (12.8, 1_000)
+
+
+def test_a_memory_of_another_model_goes_on_counting():
+    first, second, third = memory(seek="hold"), memory(), memory()
+    run(first, 0.0, 1.0)
+    feed(first, 5.0)
+    feed(first, 5.2, flags=FrameFlag.JUMPED)
+    second.succeed(first, Cause.MODEL_CHANGE)
+    third.succeed(second, Cause.OPERATOR)  # before the second had a frame: there was nothing to reset
+    assert third.resets == 2
+    assert dict(third.reset_causes) == {"gap": 1, "model_change": 1}
+    assert dict(third.interruptions) == {"gap": 1, "seek": 1, "model_change": 1}
+    run(third, 5.4, 1.0)
+    assert third.resets == 2
