@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-import os
 import selectors
 import time
-from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING
 
-from pipeline.capture.protocol import NOBODY, pack_token, unpack_tokens
+from pipeline.capture.bell import Bell
 from pipeline.capture.supervisor import CameraSupervisor
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
     from types import TracebackType
 
     from pipeline.capture.supervisor import CapturePlan
 
-
-_PIPE_BYTES = 65536
-_WAKE = pack_token(NOBODY)
-_FOREIGN = object()
 _GRACE_S = 1.0  # for all processes together: one that hangs in C code does not hear the signal
 
 
@@ -30,15 +25,11 @@ class Fleet:
     def __init__(self, plans: Iterable[CapturePlan] = ()) -> None:
         self._selector = selectors.DefaultSelector()
         self._watched: dict[str, tuple[int, int]] = {}
-        self._wake_in, self._wake_out = os.pipe()
-        os.set_blocking(self._wake_in, False)
-        os.set_blocking(self._wake_out, False)
-        self._selector.register(self._wake_in, selectors.EVENT_READ, None)
+        self._bell = Bell()  # its own: no capture process has it
+        self._selector.register(self._bell, selectors.EVENT_READ, self._woken)
         self.cameras: dict[str, CameraSupervisor] = {}
-        self._by_token: dict[int, CameraSupervisor] = {}
-        self._last_token = -1
         self._leaving: list[CameraSupervisor] = []  # removed, and their processes not gone yet
-        self.arrived: list[CameraSupervisor] = []  # since the last `wait`, in order; one entry a frame
+        self.arrived: list[CameraSupervisor] = []  # since the last `wait`: those with new frames
         self._next_tick_s = 0.0
         for plan in plans:
             self.add(plan)
@@ -51,16 +42,15 @@ class Fleet:
         """
         if plan.name in self.cameras:
             raise ValueError(f"the fleet has a camera {plan.name} already: remove it first")
-        self._last_token = next(k for k in range(self._last_token + 1, 2 * NOBODY) if k % NOBODY not in self._by_token)
-        token = self._last_token = self._last_token % NOBODY
-        camera = self.cameras[plan.name] = self._by_token[token] = CameraSupervisor(plan, self._wake_out, token, resume)
+        camera = self.cameras[plan.name] = CameraSupervisor(plan, resume)
+        self._selector.register(camera.bell, selectors.EVENT_READ, partial(self._arrive, camera))
         self._next_tick_s = 0.0
         return camera
 
     def remove(self, name: str) -> None:
         """Let a camera go without waiting for its capture process; frames in its ring are lost."""
         camera = self.cameras.pop(name)
-        self._by_token = {token: each for token, each in self._by_token.items() if each is not camera}
+        self._selector.unregister(camera.bell)
         if (before := self._watched.pop(name, None)) is not None:
             self._selector.unregister(before[1])
         camera.dismiss(time.monotonic())
@@ -75,12 +65,11 @@ class Fleet:
 
     def watch(self, fd: int) -> None:
         """End a `wait` also when this descriptor can be read; whoever it belongs to has to read it then."""
-        self._selector.register(fd, selectors.EVENT_READ, _FOREIGN)
+        self._selector.register(fd, selectors.EVENT_READ, lambda: False)
 
     def wake(self) -> None:
         """End a `wait` at once; from any thread or signal handler."""
-        with suppress(OSError):  # a full pipe wakes as well, and a fleet that is gone needs no waking
-            os.write(self._wake_out, _WAKE)
+        self._bell.ring()
 
     @property
     def over(self) -> bool:
@@ -90,7 +79,7 @@ class Fleet:
     def wait(self, timeout_s: float) -> bool:
         """Wait at most `timeout_s` for a frame or news of any camera, and let the supervisors work.
 
-        Frames are in `arrived` then; where very many wait, some may be missing there, but never in the rings.
+        Cameras that have new frames are in `arrived` then, unless their capture processes fail to tell.
         True where the state of a camera may have changed; a frame changes none.
         """
         now_s = time.monotonic()
@@ -99,15 +88,24 @@ class Fleet:
         self.arrived = []
         limit_s = min(timeout_s, max(0.0, self._next_tick_s - now_s))
         for key, _ in self._selector.select(limit_s):
-            if key.data is None:
-                tokens = unpack_tokens(os.read(self._wake_in, _PIPE_BYTES))
-                self.arrived = [self._by_token[token] for token in tokens if token in self._by_token]
-            elif key.data is not _FOREIGN:
-                self.cameras[key.data].listen(time.monotonic())
-                heard = True
+            heed: Callable[[], bool] = key.data
+            heard = heed() or heard
         if heard:
             self._watch()
         return changed or heard
+
+    def _woken(self) -> bool:
+        self._bell.heard()
+        return False
+
+    def _arrive(self, camera: CameraSupervisor) -> bool:
+        if camera.bell.heard():
+            self.arrived.append(camera)
+        return False
+
+    def _listen(self, camera: CameraSupervisor) -> bool:
+        camera.listen(time.monotonic())
+        return True
 
     def _tick(self, now_s: float) -> bool:
         if now_s < self._next_tick_s:
@@ -124,7 +122,7 @@ class Fleet:
         """Give back what cameras that were removed still hold, once their processes are gone; never waits for one."""
         gone = [camera for camera in self._leaving if camera.is_gone(now_s)]
         for camera in gone:
-            camera.ring.close()
+            camera.close()
         self._leaving = [camera for camera in self._leaving if camera not in gone]
 
     def _watch(self) -> None:
@@ -140,7 +138,7 @@ class Fleet:
             if now is None:
                 self._next_tick_s = min(self._next_tick_s, camera.next_tick_s())
             else:
-                self._selector.register(now[1], selectors.EVENT_READ, name)
+                self._selector.register(now[1], selectors.EVENT_READ, partial(self._listen, camera))
                 self._watched[name] = now
 
     def halt(self) -> None:
@@ -158,11 +156,9 @@ class Fleet:
         """Halt, and give all memory back."""
         self.halt()
         for camera in self.cameras.values():
-            camera.ring.close()
+            camera.close()
         self._selector.close()
-        os.close(self._wake_in)
-        wake_out, self._wake_out = self._wake_out, -1  # what still runs may wake a fleet that is gone
-        os.close(wake_out)
+        self._bell.close()  # what still runs may wake a fleet that is gone
 
     def __enter__(self) -> Fleet:
         return self

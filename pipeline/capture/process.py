@@ -6,12 +6,13 @@ import os
 import signal
 import subprocess
 import sys
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
 
+from pipeline.capture.bell import own_description
 from pipeline.capture.confinement import environment
 from pipeline.capture.link import Link
 from pipeline.capture.protocol import CREDIT, Ended, EndReason, decode_notice, encode
@@ -35,29 +36,29 @@ _DYING_S = 0.05  # from closing its files to being gone, a process takes microse
 class CaptureProcess:
     """One running capture process. The order travels over a socket, so no address shows in the process list."""
 
-    def __init__(self, order: Order, ring_fd: int, wake_fd: int) -> None:
+    def __init__(self, order: Order, ring_fd: int, rope_fd: int) -> None:
         self._secrets = credentials_of(order.address)
-        self._link, theirs = Link.pair()
-        self._log_fd, log_out = os.pipe()
-        os.set_blocking(log_out, False)
-        try:
+        with ExitStack() as passed_on, ExitStack() as kept:
+            self._link, theirs = Link.pair()
+            kept.callback(self._link.close)
+            passed_on.enter_context(theirs)
+            log_in, log_out = os.pipe()
+            passed_on.callback(os.close, log_in)
+            passed_on.callback(os.close, log_out)
+            os.set_blocking(log_out, False)
+            self._log_fd = own_description(log_in)
+            kept.callback(os.close, self._log_fd)
             self._child = subprocess.Popen(
                 [sys.executable, "-c", _BOOT.format(fd=theirs.fileno())],
                 stdin=subprocess.DEVNULL,
                 stdout=log_out,
                 stderr=log_out,
-                pass_fds=(theirs.fileno(), ring_fd, wake_fd, self._log_fd),
+                pass_fds=(theirs.fileno(), ring_fd, rope_fd, log_in),
                 env=_environment(),
                 start_new_session=True,
             )
-        except OSError:
-            os.close(self._log_fd)
-            self._link.close()
-            raise
-        finally:
-            theirs.close()
-            os.close(log_out)
-        known = msgspec.structs.replace(order, ring_fd=ring_fd, wake_fd=wake_fd, log_fd=self._log_fd)
+            kept.pop_all()
+        known = msgspec.structs.replace(order, ring_fd=ring_fd, rope_fd=rope_fd, log_fd=log_in)
         try:
             self._link.send_bytes(encode(known))
         except OSError:  # it is gone already
@@ -140,7 +141,6 @@ class CaptureProcess:
         return f"the capture process ended with code {code}{': ' + words if words else ''}"
 
     def _last_words(self) -> str:
-        os.set_blocking(self._log_fd, False)
         try:
             text = os.read(self._log_fd, 1 << 20)[-_LAST_WORDS_BYTES:].decode(errors="replace")
         except BlockingIOError:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from enum import Enum
 from typing import Literal
 
@@ -19,8 +18,7 @@ class Order(msgspec.Struct, frozen=True):
     address: str
     ring_fd: int
     log_fd: int
-    wake_fd: int
-    token: int  # what is written to `wake_fd` for each frame, see `pack_token`
+    rope_fd: int  # of the bell that is rung for each frame
     slots: int
     height: int
     width: int
@@ -113,20 +111,6 @@ class Ended(msgspec.Struct, frozen=True, tag="ended"):
 
 
 Notice = Opened | Running | Resized | Stillness | Ended
-
-NOBODY = 0xFFFF
-"""The token of a wake-up that is not about a frame."""
-
-
-def pack_token(token: int) -> bytes:
-    """Two bytes for the wake pipe, which all cameras share: as few come through in one piece."""
-    return token.to_bytes(2, sys.byteorder)
-
-
-def unpack_tokens(data: bytes) -> list[int]:
-    """The tokens in what was read from the wake pipe; a process gone mad may have written anything."""
-    return memoryview(data)[: len(data) & ~1].cast("H").tolist()
-
 
 _encoder = msgspec.msgpack.Encoder()
 _order_decoder: msgspec.msgpack.Decoder[Order] = msgspec.msgpack.Decoder(Order)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from pipeline.capture.backoff import Backoff, CrashLoop
+from pipeline.capture.bell import Bell
 from pipeline.capture.health import Health, detail_of
 from pipeline.capture.process import CaptureProcess
 from pipeline.capture.protocol import FINAL, SLOW, Ended, EndReason, Opened, Order, Resized, Running, Stillness
@@ -57,15 +58,14 @@ def _is_patient(plan: CapturePlan) -> bool:
 class CameraSupervisor:
     """Starts, watches and restarts the capture process of one camera. Never blocks; `tick` is its clock.
 
-    Each frame in the ring is told by `token` in the pipe `wake_fd`. `resume` is a media time and the monotonic time at
-    which it held (ns): from there a live camera's media clock goes on.
+    `bell` is rung for each frame in the ring. `resume` is a media time and the monotonic time at which it held (ns):
+    from there a live camera's media clock goes on.
     """
 
-    def __init__(self, plan: CapturePlan, wake_fd: int, token: int = 0, resume: tuple[int, int] | None = None) -> None:
+    def __init__(self, plan: CapturePlan, resume: tuple[int, int] | None = None) -> None:
         self.plan = plan
-        self._wake_fd = wake_fd
-        self._token = token
         self._resume = resume
+        self.bell = Bell()
         self.ring = RollingBuffer.create(plan.slots, plan.height, plan.width)
         self.state = CameraState.CONNECTING
         self.detail = ""
@@ -146,6 +146,11 @@ class CameraSupervisor:
             return -1.0
         return max(0.0, self._retry_at_s - now_s)
 
+    def close(self) -> None:
+        """Give back what frames lay in and were told by, once no process is left."""
+        self.ring.close()
+        self.bell.close()
+
     def next_tick_s(self) -> float:
         """When `tick` has something to do at the latest, as a monotonic time."""
         soon_s = time.monotonic() + _TICK_S
@@ -165,8 +170,7 @@ class CameraSupervisor:
             address=plan.source.reveal(),
             ring_fd=-1,
             log_fd=-1,
-            wake_fd=-1,
-            token=self._token,
+            rope_fd=-1,
             slots=plan.slots,
             height=plan.height,
             width=plan.width,
@@ -188,7 +192,7 @@ class CameraSupervisor:
         self.connections += 1
         self._health.begin(now_s, self.ring.counts())
         try:
-            self.process = CaptureProcess(order, self.ring.fd, self._wake_fd)
+            self.process = CaptureProcess(order, self.ring.fd, self.bell.rope_fd)
         except OSError as error:
             self._ended(Ended(EndReason.CRASHED, f"the capture process could not be started: {error.strerror}"), now_s)
             return

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, NoReturn
 from engines.errors import AuthenticationError, SilentSourceError, SourceError, UnsupportedSourceError
 from engines.media_clock import MediaClock, Tick
 from engines.shrink import cropped, shrink
+from pipeline.capture.bell import ring
 from pipeline.capture.confinement import confine
 from pipeline.capture.decoder_log import NO_NEWS, write_through
 from pipeline.capture.frames import FrameSource, open_source
@@ -28,7 +29,6 @@ from pipeline.capture.protocol import (
     Stillness,
     decode_order,
     encode,
-    pack_token,
 )
 from pipeline.capture.rest import Rest
 from pipeline.capture.ring import FrameFlag, FrameHeader, RollingBuffer
@@ -102,7 +102,6 @@ class Capture:
         self._watch = PictureWatch(order.frozen_after_s)
         self._frozen = False
         self._damaged_ns: int | None = None  # when the decoder complained, until a picture that needs no other one
-        self._token = pack_token(order.token)
         self._grabbed = self._complaints = 0
         self._size: tuple[int, int] | None = None
         self._good_ns = self._idle_ns = 0
@@ -233,8 +232,7 @@ class Capture:
         if not self._told:
             self._tell(Running())
             self._told = True
-        with suppress(BlockingIOError):  # a full pipe wakes as well
-            os.write(self._order.wake_fd, self._token)
+        ring(self._order.rope_fd)
 
     def _admit(self, sampler: Sampler) -> bool:
         kept = sampler.keep(self._ring.lag_ns(time.monotonic_ns()))

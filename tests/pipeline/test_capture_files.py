@@ -142,7 +142,7 @@ def test_both_back_ends_turn_any_kind_of_pixels_into_the_same_picture(tmp_path, 
 def _pictures(video, capture):
     log_in, log_out = os.pipe()
     sizes = {"slots": 2, "height": 2, "width": 2, "rate_hz": 1.0, "open_timeout_ms": 3000, "read_timeout_ms": 1000}
-    order = Order("file", str(video), ring_fd=-1, log_fd=log_in, wake_fd=-1, token=0, capture=capture, **sizes)
+    order = Order("file", str(video), ring_fd=-1, log_fd=log_in, rope_fd=-1, capture=capture, **sizes)
     source = open_source(order)
     while source.grab():
         yield source.position_ms(), source.retrieve().tobytes()

@@ -20,6 +20,7 @@ from videos import write_video
 
 from engines.errors import SourceError
 from pipeline.capture import process
+from pipeline.capture.bell import Bell
 from pipeline.capture.confinement import MEMORY_BYTES, environment
 from pipeline.capture.fleet import Fleet
 from pipeline.capture.frames import open_source
@@ -217,6 +218,45 @@ def test_a_flood_of_news_does_not_keep_its_parent(monkeypatch):
     assert set(map(type, news)) == {Running}
 
 
+def test_a_capture_process_cannot_make_its_parent_wait_for_it(monkeypatch):
+    """It makes all that it was given block, fills what can be filled, empties the rest, and leaves a child with it."""
+    boot = """
+import os, socket
+from pipeline.capture.protocol import Ended, EndReason, Running, decode_order, encode
+s = socket.socket(fileno={fd})
+order = decode_order(s.recv(65536))
+try:
+    while True: os.write(order.rope_fd, bytes(4096))
+except BlockingIOError: pass
+for fd in (order.rope_fd, order.log_fd, 1, s.fileno()): os.set_blocking(fd, True)
+if os.fork():
+    s.send(encode(Running()))
+    s.recv(65536)
+    os._exit(3)
+s.close()
+while True: os.read(order.log_fd, 65536)
+"""
+    monkeypatch.setattr(process, "_BOOT", boot)
+    done = threading.Event()
+
+    def be_a_parent() -> None:
+        with Fleet([plan("a", "scene://")]) as fleet:
+            camera = fleet.cameras["a"]
+            while camera.state is not CameraState.RUNNING:
+                fleet.wait(1.0)
+            for _ in range(20_000):
+                fleet.wake()
+            fleet.wait(0.0)
+            camera.process._link.send_bytes(b"leave")
+            while camera.state is CameraState.RUNNING:
+                fleet.wait(1.0)
+            assert camera.reason == "the capture process ended with code 3"
+            done.set()
+
+    threading.Thread(target=be_a_parent, daemon=True).start()
+    assert done.wait(20.0)
+
+
 def _mad(monkeypatch, deed: str) -> list:
     """What a process that does this instead of capturing says at once: its end, or as much as is listened to."""
     boot = f"import os, socket\ns = socket.socket(fileno={{fd}})\ns.recv(65536)\n{deed}\n"
@@ -226,8 +266,8 @@ def _mad(monkeypatch, deed: str) -> list:
 
 def _news(address: str) -> list:
     ring = os.memfd_create("ring")
-    wake_in, wake_out = os.pipe()
-    child = CaptureProcess(order(address), ring, wake_out)
+    bell = Bell()
+    child = CaptureProcess(order(address), ring, bell.rope_fd)
     try:
         news: list = []
         while not (news and isinstance(news[-1], Ended)) and len(news) < process._MOST_NEWS:
@@ -236,13 +276,13 @@ def _news(address: str) -> list:
         return news
     finally:
         child.end(0.0)
-        for fd in (ring, wake_in, wake_out):
-            os.close(fd)
+        bell.close()
+        os.close(ring)
 
 
 def order(address: str, kind: str = "file", log_fd: int = -1, capture: str = "opencv") -> Order:
     sizes = {"slots": 2, "height": 2, "width": 2, "rate_hz": 1.0, "open_timeout_ms": 3000, "read_timeout_ms": 1000}
-    return Order(kind, address, ring_fd=-1, log_fd=log_fd, wake_fd=-1, token=0, capture=capture, **sizes)
+    return Order(kind, address, ring_fd=-1, log_fd=log_fd, rope_fd=-1, capture=capture, **sizes)
 
 
 @contextmanager

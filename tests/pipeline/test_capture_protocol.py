@@ -1,26 +1,27 @@
 """What passes between capture processes and their parent beside frames."""
 
-import os
-
 from capturing import plan
 
+from pipeline.capture.bell import Bell, ring
 from pipeline.capture.fleet import Fleet
-from pipeline.capture.protocol import NOBODY, pack_token, unpack_tokens
 
 
-def test_tokens_come_out_as_they_went_in():
-    tokens = [0, 3, 255, 256, NOBODY]
-    assert unpack_tokens(b"".join(map(pack_token, tokens))) == tokens
-    assert unpack_tokens(b"") == []
+def test_a_bell_is_heard_once_however_often_it_was_rung_and_never_makes_anybody_wait():
+    bell = Bell()
+    assert not bell.heard()
+    for _ in range(100_000):
+        bell.ring()
+    while bell.heard():
+        pass
+    assert not bell.heard()
+    ring(bell.rope_fd)
+    assert bell.heard()
+    bell.close()
+    bell.ring()
 
 
-def test_half_a_token_is_left_out():
-    assert unpack_tokens(pack_token(5) + b"x") == [5]
-
-
-def test_the_fleet_knows_who_has_frames_and_ignores_whom_it_does_not_know():
+def test_a_fleet_is_woken_at_once_and_nobody_has_arrived():
     with Fleet([]) as fleet:
-        os.write(fleet._wake_out, pack_token(7) + pack_token(0))
         fleet.wake()
         fleet.wait(5.0)
         assert fleet.arrived == []

@@ -38,7 +38,7 @@ FAULTS = {
 def order(address: str, capture: str, log_fd: int) -> Order:
     sizes = {"slots": 2, "height": 2, "width": 2, "rate_hz": 1.0, "open_timeout_ms": 300, "read_timeout_ms": 300}
     kind = "http" if address.startswith("http") else "rtsp"
-    return Order(kind, address, ring_fd=-1, log_fd=log_fd, wake_fd=-1, token=0, capture=capture, **sizes)
+    return Order(kind, address, ring_fd=-1, log_fd=log_fd, rope_fd=-1, capture=capture, **sizes)
 
 
 def failure(url: str, capture: str) -> str:

@@ -56,7 +56,7 @@ def secure(camera: FakeCamera) -> str:
 
 def order(url: str, kind: str = "rtsp", log_fd: int = -1, **settings) -> Order:
     sizes = {"slots": 2, "height": 2, "width": 2, "rate_hz": 1.0, "open_timeout_ms": 3000, "read_timeout_ms": 1000}
-    return Order(kind, url, ring_fd=-1, log_fd=log_fd, wake_fd=-1, token=0, **sizes, **settings)
+    return Order(kind, url, ring_fd=-1, log_fd=log_fd, rope_fd=-1, **sizes, **settings)
 
 
 @BOTH

@@ -62,7 +62,7 @@ def test_a_camera_that_comes_and_goes_at_once_leaves_nothing_behind():
             fleet.add(plan)
             fleet.remove("a")
         fleet.wait(0.0)
-        assert (fleet.cameras, fleet._leaving, fleet._watched, fleet._by_token) == ({}, [], {}, {})
+        assert (fleet.cameras, fleet._leaving, fleet._watched) == ({}, [], {})
 
 
 def test_a_process_that_is_gone_before_it_has_its_order_leaves_nothing_open(monkeypatch):

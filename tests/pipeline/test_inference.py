@@ -119,9 +119,11 @@ def test_files_walk_in_step_whatever_comes_first():
 
 
 def test_the_batcher_follows_the_sources():
-    live, file = (CameraSupervisor(plan("a", source), wake_fd=-1) for source in ("scene://", "a.mp4"))
+    live, file = (CameraSupervisor(plan("a", source)) for source in ("scene://", "a.mp4"))
     assert isinstance(make_batcher([live, file], up_to(4)), LiveBatcher)
     assert isinstance(make_batcher([file], up_to(4)), FileBatcher)
+    live.close()
+    file.close()
 
 
 def run(folder: Path, cameras: dict[str, object], **sections: object) -> tuple[list[app.CameraOutcome], list[Message]]:

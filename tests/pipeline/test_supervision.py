@@ -135,7 +135,7 @@ def connected(header: FrameHeader) -> bool:
 
 
 def test_what_lay_in_the_ring_while_nobody_read_is_left_out():
-    camera = CameraSupervisor(plan("a", "scene://", stall_s=2.0), wake_fd=-1)
+    camera = CameraSupervisor(plan("a", "scene://", stall_s=2.0))
     camera.halt()
     now_ns = 100_000_000_000
     for age_s in (9.0, 2.1, 1.9):
@@ -145,7 +145,7 @@ def test_what_lay_in_the_ring_while_nobody_read_is_left_out():
     header = camera.ring.peek()
     assert header is not None
     assert (camera.ring.backlog, header.dropped, camera.ring.counts().overrun) == (1, 2, 2)
-    camera.ring.close()
+    camera.close()
 
 
 def test_nothing_but_the_label_of_a_frame_goes_by_the_wall_clock(monkeypatch):
