@@ -107,6 +107,11 @@ def _contradictions(manifest: Manifest) -> list[str]:
         problems.append(f"clip.aggregate is {manifest.clip.aggregate!r}, allowed are mean, last and max")
     unknown = [label for label in manifest.events if label not in manifest.labels]
     problems += [f"events names {label!r}, which is no label" for label in unknown]
+    problems += [
+        f"events.{label} has exit {rule.exit:g} above enter {rule.enter:g}, so it would end as soon as it begins"
+        for label, rule in manifest.events.items()
+        if rule.exit > rule.enter
+    ]
     names = [each.name for each in manifest.further]
     if len(set(names)) != len(names):
         problems.append(f"further must have different names, found {names}")

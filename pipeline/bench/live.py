@@ -79,12 +79,13 @@ def live_run(
     own = {"model": str(model), **({"fps": rate_hz} if rate_hz else {})}
     settings = {
         "cameras": {f"cam{k}": {"source": source, **own} for k, source in enumerate(sources)},
-        "publish": {"bind": address},
+        "publish": {"bind": address, "replay": "tcp://127.0.0.1:*"},
         "inference": {"backend": backend, **({"precision": precision} if precision else {})},
     }
     with tempfile.TemporaryDirectory() as folder:
         config = Path(folder) / "vidpipe.yaml"
-        config.write_text(yaml.safe_dump(settings))
+        # the user's own folder of states is none of a trial's business
+        config.write_text(yaml.safe_dump({**settings, "state": {"folder": str(Path(folder) / "state")}}))
         command = [*program, "run", "--config", str(config)]
         environment = {**os.environ, MEASURED: "1"}
         with subprocess.Popen(command, stdout=subprocess.DEVNULL, env=environment) as process:

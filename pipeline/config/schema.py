@@ -21,6 +21,7 @@ from pipeline.config.source import ALLOWED, Source, parse_source
 from pipeline.redaction import NO_SECRETS, Secrets, credentials_of
 
 Action = Literal["keep", "reset", "hold"]
+_DAY_S, _YEAR_S = 86_400, 31_536_000
 _NAME_PATTERN = r"^[A-Za-z0-9_-]{1,64}$"
 CameraName = Annotated[str, StringConstraints(pattern=_NAME_PATTERN)]
 InputName = Annotated[str, StringConstraints(pattern=_NAME_PATTERN)]
@@ -63,7 +64,7 @@ class Crop(_Section):
 class Continuity(_Section):
     """What happens to a camera's memory when its stream is interrupted: keep it, reset it, or hold it still."""
 
-    max_gap_s: float = Field(2.0, gt=0, description="A gap of media time up to this is no interruption.")
+    max_gap_s: float = Field(2.0, gt=0, le=_DAY_S, description="A gap of media time up to this is no interruption.")
     gap: Action = Field("reset", description="The stream paused for longer than max_gap_s.")
     reconnect: Action = Field("keep", description="The camera was connected again; the gap counts beside it.")
     seek: Action = Field("reset", description="The stream's clock jumped.")
@@ -140,8 +141,8 @@ class Camera(_Section):
 class Journal(_Section):
     """What is kept of the published messages, for subscribers that missed some."""
 
-    max_age_s: float = Field(3600.0, ge=1, description="Older messages are forgotten.")
-    max_mb: float = Field(256.0, ge=1, description="The journal's file grows to about this many megabytes.")
+    max_age_s: float = Field(3600.0, ge=1, le=_YEAR_S, description="Older messages are forgotten.")
+    max_mb: float = Field(256.0, ge=1, le=1e6, description="The journal's file grows to about this many megabytes.")
 
 
 class Publish(_Section):

@@ -48,7 +48,7 @@ def state_folder(config: Config) -> Iterator[Path]:
         lock = None
         if path is not None:
             try:
-                lock = _opened(path)
+                lock = _held(path)
             except OSError as error:
                 text = f"the state folder {path} cannot be used ({error.strerror})"
                 if config.state.folder is not None:
@@ -58,20 +58,22 @@ def state_folder(config: Config) -> Iterator[Path]:
             yield Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="vidpipe-", ignore_cleanup_errors=True)))
             return
         stack.callback(os.close, lock)
-        _hold(lock, path)
         yield path
 
 
-def _opened(path: Path) -> int:
+def _held(path: Path) -> int:
+    """Make the folder and lock it for as long as the descriptor is open; OSError where either cannot be."""
     path.mkdir(mode=0o700, parents=True, exist_ok=True)
-    return os.open(path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-
-
-def _hold(lock: int, path: Path) -> None:
+    lock = os.open(path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
+        os.close(lock)
         raise ConfigError(
             f"another vidpipe is running with the state folder {path}: stop it, or give this one another publish.bind "
             "or state.folder"
         ) from None
+    except OSError:  # a file system without locks
+        os.close(lock)
+        raise
+    return lock

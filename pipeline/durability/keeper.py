@@ -113,6 +113,7 @@ class StateKeeper:
             for runner, pairs in changed.items()
             for (seat, record), snapshot in zip(pairs, _snapshots(runner, pairs), strict=True)
         )
+        self._facts = {name: known for name, known in self._facts.items() if name in self._saved}
 
     def _facts_of(self, plan: CapturePlan) -> Facts:
         known = self._facts.get(plan.name)

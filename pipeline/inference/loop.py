@@ -65,6 +65,7 @@ class InferenceLoop:
         self._lanes[name] = _Lane(camera, runner, memory)
         self._runners = list({id(lane.runner): lane.runner for lane in self._lanes.values()}.values())
         self._ended.discard(name)
+        self._ending.discard(name)  # the camera that was to end is another one now
         self._over = False
 
     def end(self, name: str, cause: Cause) -> None:

@@ -70,6 +70,10 @@ DAMAGE: dict[str, tuple[Callable[[Path], object], list[str]]] = {
         lambda f: edit(f, "vidpipe.bundle/1", "vidpipe.bundle/9"),
         ["vidpipe.bundle/9", "vidpipe.bundle/1"],
     ),
+    "an event that is left before it is entered": (
+        lambda f: edit(f, "events: {}", "events: {passing: {enter: 0.5, exit: 0.6}}"),
+        ["events.passing has exit 0.6 above enter 0.5"],
+    ),
     "a file outside the folder": (
         lambda f: edit(f, "files:", "files:\n  ../up: ab"),
         ["../up", "not a plain file name"],

@@ -2,6 +2,8 @@
 
 import json
 import math
+import sys
+import tempfile
 
 import msgspec
 import pytest
@@ -12,9 +14,12 @@ from processes import vidpipe
 from pipeline.bench.capacity import at_capacity, capacity, search
 from pipeline.bench.decoding import DecodeCost
 from pipeline.bench.limits import EncoderCost, Limits, StepCost, mean_limits
+from pipeline.bench.live import live_run
 from pipeline.bench.load import Delays, Load, delays_of, drop_share, holds
 from pipeline.bench.report import rate_report
 from pipeline.bench.usage import Cores, CpuReading, Memory, cores_between
+from pipeline.config.load import load_config
+from pipeline.durability.folder import state_path
 from pipeline.stream.messages import ClipSpan, Counts, ModelInfo, Prediction, StateInfo, Status
 
 LIMITS = Limits(
@@ -224,6 +229,19 @@ def test_a_video_that_the_fake_cameras_cannot_send_is_refused(tmp_path):
     assert result.returncode != 0
     assert "mpeg4" in result.stderr
     assert "ffmpeg -i IN" in " ".join(result.stderr.split())
+
+
+def test_a_trial_leaves_nothing_in_the_users_folder_of_states(tmp_path):
+    seen = tmp_path / "seen"
+    show = f"import shutil, sys; shutil.copy(sys.argv[-1], {str(seen)!r})"
+    with live_run(["scene://"], model="scene", program=(sys.executable, "-c", show)) as run:
+        run.process.wait(20)
+    config = load_config(seen, {})
+    path = state_path(config)
+    assert path is not None
+    assert path.is_relative_to(tempfile.gettempdir())
+    assert not path.parent.exists()
+    assert config.publish.bind == run.address
 
 
 @pytest.mark.slow

@@ -1,10 +1,12 @@
 """Checkpoints: what they hold, which are refused and why, and that a kill between any two system calls harms none."""
 
 import errno
+import gc
 import logging
 import os
 import sys
 import threading
+import weakref
 import zlib
 from pathlib import Path
 from types import SimpleNamespace
@@ -624,6 +626,18 @@ def test_only_cameras_with_something_new_are_saved_and_files_never():
     keeper.save(seats)
     assert [[record.camera for record in each] for each in handed.rounds] == [["camera0"], [], ["camera0"], ["camera0"]]
     assert (handed.rounds[0][0].epoch, handed.rounds[0][0].size) == (7, (640, 360))
+
+
+def test_nothing_is_kept_of_a_camera_that_has_gone():
+    runner = Runner("camera0", "camera1")
+    keeper, seats = StateKeeper(Handed(), None, epoch=1), [seat(fed_memory(), runner)]
+    gone = seat(fed_memory(33, "camera1"), runner)
+    keeper.save([*seats, gone])
+    plan_of_it = weakref.ref(gone.camera.plan)
+    keeper.save(seats)
+    del gone
+    gc.collect()
+    assert plan_of_it() is None
 
 
 def test_a_start_goes_on_with_what_is_there_and_a_camera_that_comes_later_does_not(tmp_path):

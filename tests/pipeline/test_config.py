@@ -48,6 +48,15 @@ def test_the_shipped_configuration_is_the_starter_and_runs_the_scene():
         ("cameras: {a: {source: true}}", ["cameras.a.source: must be text or a device number"]),
         ("cameras: {a: {source: 0, fps: fast}}", ["cameras.a.fps: is 'fast'; input should be a valid number"]),
         ("cameras: {a: {source: 0, fps: 0}}", ["cameras.a.fps: is 0; input should be greater than 0"]),
+        (
+            "cameras: {a: {source: 0, continuity: {max_gap_s: .inf}}}\n"
+            "publish: {journal: {max_age_s: .inf, max_mb: 1.0e+300}}",
+            [
+                "cameras.a.continuity.max_gap_s: is inf; input should be less than or equal to 86400",
+                "publish.journal.max_age_s: is inf; input should be less than or equal to 31536000",
+                "publish.journal.max_mb: is 1e+300; input should be less than or equal to 1000000",
+            ],
+        ),
         ("cameras: {a: {source: 0, crop: {x: 0.5, width: 0.6}}}", ["cameras.a.crop: reaches outside the picture"]),
         ("cameras: {a b: {source: 0}}", ["cameras.a b: a camera's name may hold letters"]),
         ("cameras: {a: 7}", ["cameras.a: is 7; it must be a section of keys and values"]),

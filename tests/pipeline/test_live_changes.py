@@ -108,3 +108,28 @@ def test_inputs_that_can_be_opened_neither_anew_nor_as_before_end_nothing(monkey
         live.apply(Prepared({}, {}, {}, ["old"], {}))
         assert live._inputs == ["old"], "the next reload opens them again"
         live.close()
+
+
+def test_a_camera_that_follows_one_that_was_over_has_its_events_left_alone(monkeypatch):
+    """A file is over, frames of it are still to be processed, and a reload puts another source in its place."""
+    closed: list[str] = []
+
+    def lane(name: str, *, over: bool, backlog: int):
+        ring = SimpleNamespace(backlog=backlog)
+        camera = SimpleNamespace(plan=SimpleNamespace(name="a"), ring=ring, over=over, state=None, detail="")
+        runner = SimpleNamespace(in_flight=0, wakes=True, in_flight_of=lambda _: 0, look=lambda: None)
+        runner.submit, runner.finish = (lambda: None), (lambda: ())
+        return camera, runner, SimpleNamespace(close=lambda: closed.append(name) or ())
+
+    fleet = SimpleNamespace(over=False, arrived=(), wait=lambda _: True)
+    loop = InferenceLoop(fleet, None, lambda _: None)
+    monkeypatch.setattr(InferenceLoop, "_status", lambda *_: None)
+    monkeypatch.setattr(InferenceLoop, "_send", lambda _, messages: list(messages))
+    turns = iter([False, True])
+    loop.add(*lane("file", over=True, backlog=3))
+    loop.run(lambda: next(turns))
+    assert closed == []
+    loop.add(*lane("camera", over=False, backlog=0))
+    turns = iter([False, True])
+    loop.run(lambda: next(turns))
+    assert closed == []
