@@ -26,6 +26,16 @@ class LogFormat(str, Enum):
     JSON = "json"
 
 
+class StderrHandler(logging.Handler):
+    """Writes to what is stderr now; a stream that is closed loses lines, and no more."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write the record."""
+        with suppress(OSError, ValueError):
+            sys.stderr.write(f"{self.format(record)}\n")
+            sys.stderr.flush()
+
+
 class LineHandler(logging.Handler):
     """Gives records to a writer, so that nobody waits for a log that is not read, as a stopped terminal's is not."""
 
@@ -64,15 +74,16 @@ def log_to_stderr(
     the process unexpectedly is logged as well, since a traceback may hold an address.
     """
     asked = os.environ.get("VIDPIPE_LOG_LEVEL", "").upper()
-    handler = LineHandler(writer) if writer is not None else logging.StreamHandler()
+    handler = LineHandler(writer) if writer is not None else StderrHandler()
     handler.setFormatter(JsonFormatter() if as_json else logging.Formatter("vidpipe: %(message)s"))
     handler.addFilter(RateLimit())
     handler.addFilter(RedactingFilter(secrets))
     logging.basicConfig(level=asked if asked in _LEVELS else level.upper(), handlers=[handler], force=True)
-    logging.captureWarnings(as_json)
+    logging.captureWarnings(as_json or writer is not None)  # they would wait for a stderr that nobody reads
     logging.getLogger(_NARRATION).setLevel(logging.NOTSET if narrate or as_json else logging.CRITICAL)
     sys.excepthook = _log_crash
     threading.excepthook = _log_thread_crash
+    sys.unraisablehook = _log_unraisable
 
 
 def tell(text: str) -> None:
@@ -88,6 +99,12 @@ def tell(text: str) -> None:
 
 def _log_crash(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
     logging.getLogger("vidpipe").critical("a fault in vidpipe ended it", exc_info=(kind, error, trace))
+
+
+def _log_unraisable(fault: sys.UnraisableHookArgs) -> None:
+    if fault.exc_value is not None:
+        told = (fault.exc_type, fault.exc_value, fault.exc_traceback)
+        logging.getLogger("vidpipe").error("a fault in vidpipe while it tidied up", exc_info=told)
 
 
 def _log_thread_crash(crash: threading.ExceptHookArgs) -> None:

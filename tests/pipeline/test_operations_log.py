@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import errno
+import io
 import json
 import logging
 import os
 import sys
 import threading
+import warnings
 from collections.abc import Iterator
 from datetime import datetime, timezone
 
@@ -33,19 +35,9 @@ class Clock:
         return self.now_s
 
 
-@pytest.fixture
-def own_logging(monkeypatch) -> Iterator[None]:
-    """Whatever a test does to logging is undone."""
+@pytest.fixture(autouse=True)
+def nothing_asked(monkeypatch) -> None:
     monkeypatch.delenv("VIDPIPE_LOG_LEVEL", raising=False)
-    root = logging.getLogger()
-    handlers, level = list(root.handlers), root.level
-    hooks = sys.excepthook, threading.excepthook
-    yield
-    root.handlers[:] = handlers
-    root.setLevel(level)
-    sys.excepthook, threading.excepthook = hooks
-    logging.captureWarnings(False)
-    logging.getLogger("pipeline.operations.narration").setLevel(logging.NOTSET)
 
 
 def entries(text: str) -> list[dict]:
@@ -68,7 +60,7 @@ def test_any_text_becomes_one_line_of_json(message, stream, created):
     assert told == datetime.fromtimestamp(created, timezone.utc)
 
 
-def test_what_is_logged_goes_out_as_json_with_its_fields_and_without_secrets(own_logging, capsys):
+def test_what_is_logged_goes_out_as_json_with_its_fields_and_without_secrets(capsys):
     log_to_stderr("info", Secrets((SECRET,)), as_json=True)
     log = logging.getLogger("camera")
     reason = f"rtsp://u:{SECRET}@h"
@@ -87,7 +79,7 @@ def test_what_is_logged_goes_out_as_json_with_its_fields_and_without_secrets(own
     assert second["traceback"].endswith("OSError: no route with ***")
 
 
-def test_errors_of_a_user_are_told_in_the_format_of_the_log(own_logging, capsys):
+def test_errors_of_a_user_are_told_in_the_format_of_the_log(capsys):
     log_to_stderr()
     tell("the file is missing")
     log_to_stderr(as_json=True)
@@ -97,7 +89,7 @@ def test_errors_of_a_user_are_told_in_the_format_of_the_log(own_logging, capsys)
     assert json.loads(line)["message"] == "the file is missing"
 
 
-def test_a_crash_of_a_thread_is_logged_without_secrets(own_logging, capsys):
+def test_a_crash_of_a_thread_is_logged_without_secrets(capsys):
     log_to_stderr(secrets=Secrets((SECRET,)), as_json=True)
 
     def fail() -> None:
@@ -112,7 +104,40 @@ def test_a_crash_of_a_thread_is_logged_without_secrets(own_logging, capsys):
     assert "ValueError: cannot open ***" in entry["traceback"]
 
 
-def test_plain_lines_leave_out_what_the_screen_shows(own_logging, capsys):
+def test_a_fault_while_something_is_freed_is_logged_without_secrets(capsys):
+    log_to_stderr(secrets=Secrets((SECRET,)), as_json=True)
+
+    class Source:
+        def __del__(self) -> None:
+            raise ValueError(f"cannot close {SECRET}")
+
+    del (source := [Source()])[:]
+    (entry,) = entries(capsys.readouterr().err)
+    assert entry["level"] == "error"
+    assert "ValueError: cannot close ***" in entry["traceback"]
+    assert not source
+
+
+def test_a_log_goes_to_what_is_stderr_at_the_time_and_a_closed_one_harms_nobody(monkeypatch, capsys):
+    log_to_stderr()
+    closed = io.StringIO()
+    closed.close()
+    with monkeypatch.context() as context:
+        context.setattr("sys.stderr", closed)
+        logging.getLogger("camera").warning("lost")
+    logging.getLogger("camera").warning("found")
+    assert capsys.readouterr().err == "vidpipe: found\n"
+
+
+def test_a_warning_does_not_wait_for_a_stderr_that_nobody_reads(capfd):
+    writer = LineWriter(2)
+    log_to_stderr(writer=writer)
+    warnings.showwarning("too hot", UserWarning, "engine.py", 3)
+    writer.close()
+    assert "engine.py:3: UserWarning: too hot" in capfd.readouterr().err
+
+
+def test_plain_lines_leave_out_what_the_screen_shows(capsys):
     narration = logging.getLogger("pipeline.operations.narration")
     for as_json, narrate in ((False, False), (False, True), (True, False)):
         log_to_stderr(as_json=as_json, narrate=narrate)
@@ -122,7 +147,7 @@ def test_plain_lines_leave_out_what_the_screen_shows(own_logging, capsys):
     assert json.loads(line)["message"] == "a: backoff"
 
 
-def test_the_environment_is_stronger_than_the_file_unless_it_is_nonsense(own_logging, monkeypatch):
+def test_the_environment_is_stronger_than_the_file_unless_it_is_nonsense(monkeypatch):
     for said, level in (("debug", logging.DEBUG), ("nonsense", logging.INFO), ("", logging.INFO)):
         monkeypatch.setenv("VIDPIPE_LOG_LEVEL", said)
         log_to_stderr("info")
@@ -189,7 +214,7 @@ def test_a_configuration_knows_its_secrets_and_does_not_show_them(tmp_path):
     assert load_config(path, {"PASS": SECRET}).cameras == config.cameras
 
 
-def test_a_log_that_nobody_reads_holds_up_nobody_and_tells_later_what_it_lost(own_logging):
+def test_a_log_that_nobody_reads_holds_up_nobody_and_tells_later_what_it_lost():
     out, into = os.pipe()
     writer = LineWriter(into, 10, "stderr")
     log_to_stderr("info", writer=writer)
@@ -213,7 +238,7 @@ def test_a_log_that_nobody_reads_holds_up_nobody_and_tells_later_what_it_lost(ow
     assert sum(told) == writer.lost
 
 
-def test_a_reader_of_the_log_who_leaves_ends_nothing(own_logging):
+def test_a_reader_of_the_log_who_leaves_ends_nothing():
     out, into = os.pipe()
     os.close(out)
     writer = LineWriter(into, 10, "stderr")
