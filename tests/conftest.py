@@ -1,4 +1,4 @@
-"""What holds for every test: logging and its hooks are as before afterwards, and a line that cannot be written fails."""
+"""For every test: logging and its hooks are as before afterwards, and a line of the log that is lost is a failure."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol() -> Iterator[None]:
-    """A command that runs in the test's own process takes over logging and the hooks for faults, pytest's among them."""
+    """A command that a test calls takes over logging and the hooks for faults, pytest's own among them."""
     root, hooks = logging.getLogger(), (sys.excepthook, threading.excepthook, sys.unraisablehook)
     handlers, level = list(root.handlers), root.level
     try:

@@ -7,10 +7,8 @@ import io
 import json
 import logging
 import os
-import sys
 import threading
 import warnings
-from collections.abc import Iterator
 from datetime import datetime, timezone
 
 import pytest
