@@ -27,6 +27,7 @@ from engines.evaluation.evaluate import evaluate
 from engines.evaluation.judging import Material, Order
 from engines.evaluation.record import Evaluation
 from engines.evaluation.report.page import render
+from engines.evaluation.resampling import Figure
 from engines.evaluation.units import judged_frames, rows_of, units_of
 from engines.evaluation.watching import Watcher
 from engines.export import write_bundle as export_bundle
@@ -302,6 +303,22 @@ def test_the_report_stands_alone(clips_judged: tuple[Evaluation, Material]) -> N
     assert page.count("data:image/jpeg") == len(found.mistakes) > 0
     for said in ("6 videos", "vidpipe evaluate tiny", "broken.mp4", "3 groups"):
         assert said in page
+
+
+def test_without_quiet_time_the_report_has_a_sentence_in_place_of_the_curve(
+    clips_judged: tuple[Evaluation, Material],
+) -> None:
+    pytest.importorskip("matplotlib")
+    found, material = clips_judged
+    assert found.stream is not None
+    busy = msgspec.structs.replace(
+        found,
+        stream=msgspec.structs.replace(found.stream, quiet_seconds=0.0),
+        figures={**found.figures, "false_alarms_per_hour": Figure(None, why="no quiet time")},
+    )
+    page = render(busy, material)
+    assert page.count("<svg") == 3
+    assert "No false alarms can be counted: no quiet time." in page
 
 
 def test_the_report_escapes_what_others_wrote(clips_judged: tuple[Evaluation, Material]) -> None:

@@ -152,11 +152,14 @@ def _stream(found: Evaluation, material: Material) -> Iterator[str]:
     yield f"<h2>As a stream</h2><p>{escape(stream_text(stream))}</p>"
     yield f'<figure class="wide">{plots.timeline(material)}</figure>'
     yield '<div class="pair"><section><h2>What a threshold costs</h2>'
-    yield (
-        "<p>Delay and misses against false alarms as the threshold moves; a threshold that is never left counts as one "
-        "long alarm, which finds little. The star is what the bundle's rules give.</p>"
-    )
-    yield f"<figure>{plots.alarm_curve(stream, found.figures)}</figure></section>"
+    if stream.quiet_seconds > 0:
+        yield (
+            "<p>Delay and misses against false alarms as the threshold moves; a threshold that is never left counts as "
+            "one long alarm, which finds little. The star is what the bundle's rules give.</p>"
+        )
+        yield f"<figure>{plots.alarm_curve(stream, found.figures)}</figure></section>"
+    else:
+        yield f"<p>No false alarms can be counted: {escape(found.figures['false_alarms_per_hour'].why)}.</p></section>"
     names = [name for name in found.figures if name.startswith(("event", "delay", "missed", "false", "quiet"))]
     rows = "".join(f"<tr><th>{escape(TITLES[name])}</th>{_cell(found.figures[name])}</tr>" for name in names)
     yield "<section><h2>Events</h2><p>With the rules of the bundle.</p>"
