@@ -34,6 +34,7 @@ def bench(
 
     import msgspec
     from rich.console import Console
+    from rich.text import Text
 
     from engines.bundle import load_bundle
     from engines.errors import MissingExtraError
@@ -50,17 +51,18 @@ def bench(
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     bundle = load_bundle(model)
     plan = Plan(model, backend, _precision(precision), _numbers(rates) or (bundle.manifest.input.fps,), seconds, most)
-    told = Console(stderr=True)
+    told = Console(stderr=True, markup=False)
     with tempfile.TemporaryDirectory() as folder, told.status("preparing the video") as status:
         shown = scene_video(Path(folder)) if video is None else own_video(video)
         # lines where there is no terminal to show what is going on
-        report = run_bench(bundle, shown, plan, status.update if told.is_terminal else told.print)
+        tell = status.update if told.is_terminal else told.print
+        report = run_bench(bundle, shown, plan, lambda text: tell(Text(text)))
     if chart is not None:
         draw(report, chart)
     if json:
         typer.echo(msgspec.json.encode(report).decode())
     else:
-        show(report, Console())
+        show(report, Console(markup=False))
 
 
 def _precision(text: str) -> str:

@@ -10,13 +10,14 @@ from contextlib import suppress
 from enum import Enum
 from types import TracebackType
 
-from pipeline.cli.writer import LineWriter
+from pipeline.cli.writer import Lines
 from pipeline.operations.json_log import JsonFormatter
 from pipeline.operations.rate_limit import RateLimit
 from pipeline.redaction import NO_SECRETS, RedactingFilter, Secrets
 
 _LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 _NARRATION = "pipeline.operations.narration"
+_RELOADS = "pipeline.reload"
 
 
 class LogFormat(str, Enum):
@@ -39,7 +40,7 @@ class StderrHandler(logging.Handler):
 class LineHandler(logging.Handler):
     """Gives records to a writer, so that nobody waits for a log that is not read, as a stopped terminal's is not."""
 
-    def __init__(self, writer: LineWriter) -> None:
+    def __init__(self, writer: Lines) -> None:
         super().__init__()
         self._writer = writer
         self._told = writer.lost
@@ -66,7 +67,7 @@ def log_to_stderr(
     *,
     as_json: bool = False,
     narrate: bool = True,
-    writer: LineWriter | None = None,
+    writer: Lines | None = None,
 ) -> None:
     """Send what is of this level, or of `$VIDPIPE_LOG_LEVEL` where that is set, to stderr, or to a writer to it.
 
@@ -78,7 +79,10 @@ def log_to_stderr(
     handler.setFormatter(JsonFormatter() if as_json else logging.Formatter("vidpipe: %(message)s"))
     handler.addFilter(RateLimit())
     handler.addFilter(RedactingFilter(secrets))
-    logging.basicConfig(level=asked if asked in _LEVELS else level.upper(), handlers=[handler], force=True)
+    chosen = asked if asked in _LEVELS else level.upper()
+    logging.basicConfig(level=chosen, handlers=[handler], force=True)
+    # a camera that connects anew out of the blue has its reason here
+    logging.getLogger(_RELOADS).setLevel(logging.INFO if chosen == "WARNING" else logging.NOTSET)
     logging.captureWarnings(as_json or writer is not None)  # they would wait for a stderr that nobody reads
     logging.getLogger(_NARRATION).setLevel(logging.NOTSET if narrate or as_json else logging.CRITICAL)
     sys.excepthook = _log_crash

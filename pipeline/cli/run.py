@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import atexit
 import os
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from pipeline.cli.log import LogFormat, log_to_stderr, tell
-from pipeline.cli.writer import LineWriter
+from pipeline.cli.writer import LineWriter, Lines
 
 if TYPE_CHECKING:
     from pipeline.app import CameraOutcome, Started
@@ -53,7 +54,7 @@ def run(
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from pipeline import app
     from pipeline.capture.confinement import hide
-    from pipeline.cli.screen import open_screen
+    from pipeline.cli.screen import LiveScreen, open_screen
     from pipeline.config.file_watch import FileWatch
     from pipeline.config.load import find_config, load_config, select_cameras
 
@@ -66,8 +67,10 @@ def run(
     settings = load_config(file)
     as_json = (log_format or settings.log.format) == LogFormat.JSON
 
+    lines: Lines = writer
+
     def log(secrets: Secrets) -> None:
-        log_to_stderr(settings.log.level, secrets, as_json=as_json, narrate=json or quiet, writer=writer)
+        log_to_stderr(settings.log.level, secrets, as_json=as_json, narrate=json or quiet, writer=lines)
 
     secrets = settings.secrets
     log(secrets)
@@ -84,7 +87,16 @@ def run(
     watch = watch if settings.reload_on_change else FileWatch(None)
     options = app.RunOptions(duration, backend, insecure, load, watch)
     with open_screen(json=json, quiet=quiet) as screen:
-        outcomes = app.run(settings, chosen, options, screen.show, lambda started: _announce(screen, settings, started))
+        if isinstance(screen, LiveScreen) and sys.stderr.isatty():
+            lines = screen
+            log(secrets)
+        try:
+            outcomes = app.run(
+                settings, chosen, options, screen.show, lambda started: _announce(screen, settings, started)
+            )
+        finally:
+            lines = writer
+            log(secrets)
     failures = [f"{o.name}: {o.detail}" for o in outcomes if o.state.value == "failed"]
     failures += [f"{o.name}: gave no frame ({o.detail or o.state.value})" for o in outcomes if _mute(o)]
     for failure in failures:

@@ -176,8 +176,17 @@ class LiveScreen:
         """Print a line above the table."""
         self._table.say(Text(text, style="dim"))
 
+    @property
+    def lost(self) -> int:
+        """Lines that the terminal was too slow for."""
+        return self._table.lost
+
+    def write(self, line: str) -> None:
+        """Print a line of the log above the table, which it would damage otherwise."""
+        self._table.say(Text(line))
+
     def show(self, message: Message) -> None:
-        """Remember the message for the next renewal; events are printed at once."""
+        """Remember the message for the next renewal; events are printed soon."""
         row = self._rows.setdefault(message.camera, _Row())
         if isinstance(message, Prediction):
             row.prediction = message

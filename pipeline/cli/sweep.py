@@ -61,7 +61,9 @@ def sweep(
     )
     folder = out or Path("runs") / f"{settings.name}-sweep"
     prepare_folder(folder)
-    found = SweepRun(settings, dataset, folder, Console(stderr=True), threads=threads).run(wanted, backend)
+    found = SweepRun(settings, dataset, folder, Console(stderr=True, markup=False), threads=threads).run(
+        wanted, backend
+    )
     draw(found, folder / "sweep.png")
     _print(found, folder, json)
 

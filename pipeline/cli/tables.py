@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from rich import box
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 _WIDE = 400  # columns where the output is no terminal: a program or a file wraps nothing
 
@@ -29,8 +30,8 @@ def print_table(table: Table) -> None:
 def waiting(title: str) -> Iterator[Callable[[str], None]]:
     """A line on stderr that says what is being done; nothing where stderr is no terminal."""
     console = Console(stderr=True)
-    if not console.is_terminal:
+    if not console.is_terminal or console.is_dumb_terminal:
         yield lambda _: None
         return
-    with console.status(title) as status:
-        yield lambda step: status.update(f"{title}: {step}")
+    with console.status(Text(title)) as status:
+        yield lambda step: status.update(Text(f"{title}: {step}"))

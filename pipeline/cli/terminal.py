@@ -58,7 +58,8 @@ class Terminal:
 def open_console() -> Console:
     """A console on stdout that ends the process, as SIGTERM does, when its terminal is closed."""
     sys.stdout.flush()
-    return Console(file=cast("IO[str]", Terminal(sys.stdout.fileno(), sys.stdout.encoding)), highlight=False)
+    file = cast("IO[str]", Terminal(sys.stdout.fileno(), sys.stdout.encoding))
+    return Console(file=file, highlight=False, markup=False, emoji=False)
 
 
 def can_redraw(console: Console) -> bool:

@@ -40,7 +40,7 @@ def train(
 
     settings = load_recipe(recipe)
     folder = out or Path("runs") / settings.name
-    console = Console(stderr=json)
+    console = Console(stderr=json, markup=False)
     try:
         if isinstance(settings, Recipe):
             path = data or settings.data_path(recipe)

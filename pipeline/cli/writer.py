@@ -6,9 +6,23 @@ import os
 import queue
 import select
 import threading
+from typing import Protocol
 
 _MOST_LINES = 100_000
 _PATIENCE_S = 2.0
+
+
+class Lines(Protocol):
+    """Takes lines without ever waiting."""
+
+    @property
+    def lost(self) -> int:
+        """How many were lost, since nobody read them."""
+        ...
+
+    def write(self, line: str) -> None:
+        """Hand over one line."""
+        ...
 
 
 class LineWriter:

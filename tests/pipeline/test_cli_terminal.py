@@ -3,6 +3,7 @@
 import io
 import os
 import signal
+import sys
 from pathlib import Path
 from typing import IO, cast
 
@@ -57,6 +58,19 @@ def test_a_terminal_of_another_alphabet_gets_what_it_can_show():
         seen = shown.read_on()
     assert seen.isascii()
     assert "r?sum?" in seen
+
+
+def test_names_are_no_markup_and_lines_of_the_log_stand_above_the_table(monkeypatch):
+    with terminal() as shown:
+        monkeypatch.setattr("sys.stdout", os.fdopen(os.dup(shown.fd), "w"))
+        monkeypatch.setenv("TERM", "xterm")
+        with screen.open_screen(json=False) as table:
+            table.show(prediction("a", label="[red]"))
+            table.write("vidpipe: something [odd] :smile:")
+        sys.stdout.close()
+        seen = shown.read_on()
+    assert "[red]" in seen
+    assert "vidpipe: something [odd] :smile:" in seen
 
 
 @pytest.mark.parametrize(("width", "bars"), [(100, True), (72, False)])
