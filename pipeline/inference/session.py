@@ -181,6 +181,7 @@ class CameraMemory:
         self._broken, self._asked = record.broken, list(record.asked)
         self._last, self._last_s = record.last, record.last.media_ns / 1e9
         self._recent = deque(_recalled(frame) for frame in record.recent)
+        self._frozen = bool(self._recent) and FrameFlag.FROZEN in self._recent[-1].header.flags
 
     def _forced(self, gap_s: float, action: Action) -> Cause | None:
         """What resets whatever the policy says: nobody means to keep what no step of time can carry on."""

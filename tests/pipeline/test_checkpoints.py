@@ -141,6 +141,15 @@ def test_whatever_happened_before_a_memory_that_recalls_goes_on_as_the_first_one
     assert play(second, history[cut:], at) == play(first, history[cut:], at)
 
 
+def test_a_picture_that_was_frozen_already_does_not_freeze_once_more():
+    first, second = new_memory(frozen="reset"), new_memory(frozen="reset")
+    for index in range(10):
+        feed(first, index, flags=FrameFlag.FROZEN if index > 5 else FrameFlag(0))
+    second.recall(first.remember())
+    feed(second, 10, flags=FrameFlag.FROZEN)
+    assert (second.session, second.resets) == (first.session, 0)
+
+
 GOLDEN = Path(__file__).parent / "golden" / "checkpoint-1.state"
 
 
