@@ -50,3 +50,8 @@ def test_times_that_are_equal_but_for_rounding_count_as_equal():
         changes = [detector.add(origin / 30 + 1.0 + k * 0.1, (0.0, score)) for k, score in enumerate(scores)]
         begins = [k for k, change in enumerate(changes) if change and change[0].phase == "begin"]
         assert begins == [3, 10], f"of the session that begins at {origin} / 30 s"
+
+
+def test_a_burst_too_short_to_be_an_event_asks_for_no_quiet():
+    changes = run(EventRule(min_duration_s=1.0, cool_down_s=5.0), [0.9, 0.1, 0.9, 0.9, 0.1])
+    assert [(c.phase, c.start_s) for c in changes] == [("begin", 2.0), ("end", 2.0)]

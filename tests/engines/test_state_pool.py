@@ -61,9 +61,18 @@ def test_capacity_and_size_are_told(pool: StatePool) -> None:
     assert pool.acquire("d") == 1
 
 
+GIVEN_BACK = "row 1 of the state pool is not in use"
 MISUSE = {
     "a key twice": (lambda pool: pool.acquire("a"), "'a' holds row 0"),
     "a row never handed out": (lambda pool: pool.release(2), "row 2 of the state pool is not in use"),
+    "a row given back": (
+        lambda pool: [pool.release(1), pool.check(np.array([1]))],
+        "row 1 of the state pool is not in use",
+    ),
+    "a row given back twice": (
+        lambda pool: [pool.release(1), pool.release(1)],
+        "row 1 of the state pool is not in use",
+    ),
     "a row beyond the end": (lambda pool: pool.check(np.array([3])), "row 3 of the state pool is not in use"),
     "a negative row": (lambda pool: pool.check(np.array([-1])), "row -1 of the state pool is not in use"),
     "a row twice in a batch": (lambda pool: pool.check(np.array([0, 1, 0])), "row 0 is in the batch twice"),
@@ -78,7 +87,7 @@ def test_misuse_is_refused(case: str, pool: StatePool) -> None:
     misuse, message = MISUSE[case]
     with pytest.raises(ValueError, match=message):
         misuse(pool)
-    pool.check(np.array([1, 0]))
+    pool.check(np.array([0]))
 
 
 def test_a_snapshot_survives_the_trip_through_bytes(pool: StatePool) -> None:

@@ -567,6 +567,21 @@ def test_a_slow_disk_gets_the_newest_records_only(tricky, tmp_path):
         assert found.memory.age_steps == 30
 
 
+def test_what_a_disk_refuses_does_not_take_the_place_of_what_is_newer(tricky, tmp_path):
+    with Checkpointer(tmp_path, 60.0) as writer:
+        tricky.free.clear()
+        tricky.error = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        writer.save([checkpoint(10)])
+        wait_for(tricky.begun)
+        writer.save([checkpoint(30)])
+        tricky.free.set()
+        wait_for(tricky.ended)
+        tricky.error = None
+    found = load_checkpoint(tmp_path, "camera0", wanted(), NOW)
+    assert found is not None
+    assert found.memory.age_steps == 30
+
+
 def test_a_disk_that_hangs_is_late_and_keeps_nobody(tricky, tmp_path, monkeypatch, caplog):
     monkeypatch.setattr(checkpointer_module, "_CLOSE_S", 0.05)
     monkeypatch.setattr(checkpointer_module, "_LATE_S", 0.0)

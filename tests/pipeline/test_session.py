@@ -2,7 +2,9 @@
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 
+from engines.further import FurtherInput
 from engines.manifest import ClipRule, EventRule, FrameInput, Manifest
 from pipeline.capture.ring import FrameFlag, FrameHeader
 from pipeline.config.schema import Continuity
@@ -262,3 +264,33 @@ def test_a_memory_of_another_model_goes_on_counting():
     assert dict(third.interruptions) == {"gap": 1, "seek": 1, "model_change": 1}
     run(third, 5.4, 1.0)
     assert third.resets == 2
+
+
+@pytest.mark.parametrize("place", [0, 4, 9])
+def test_damage_anywhere_in_a_clip_marks_it_and_no_other(place):
+    camera = memory()
+    flags = [FrameFlag.DAMAGED if k == place else FrameFlag(0) for k in range(30)]
+    clips = [m for k, each in enumerate(flags) for m in feed(camera, k / 5, flags=each)[1] if isinstance(m, Prediction)]
+    marked = [clip.clip.index for clip in clips if clip.damaged]
+    assert marked == ([0] if place < 5 else [0, 1])
+
+
+def test_what_was_seen_before_a_reset_is_no_part_of_a_clip_after_it():
+    camera = memory()
+    for k in range(12):
+        feed(camera, k / 5, flags=FrameFlag.DAMAGED, dropped=1 if k else 0)
+    clips = [m for m in run(camera, 0.0, 2.0) if isinstance(m, Prediction)]  # time that ran back
+    assert [(clip.damaged, clip.clip.dropped, clip.state.reset_reason) for clip in clips] == [(False, 0, "seek")]
+
+
+def test_each_further_input_has_its_own_share_of_a_clip():
+    further = (FurtherInput("audio", 2), FurtherInput("door", 1))
+    manifest = replace(MANIFEST, further=further)
+    camera = CameraMemory("camera0", manifest, ModelInfo("m", "1", "sha", "openvino", "f32"), 5.0, Continuity())
+    said = []
+    for k in range(10):
+        head = header(k / 5)
+        step, _ = camera.advance(head)
+        said += camera.observe(head, step, CALM, finite=True, present=(k < 3, k % 2 == 0))
+    (clip,) = said
+    assert {name: share.present for name, share in clip.inputs.items()} == {"audio": 0.3, "door": 0.5}
