@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pipeline.cli.log import LogFormat, log_to_stderr, tell
-from pipeline.cli.writer import LineWriter, Lines
+from pipeline.cli.writer import Lines, LineWriter
 
 if TYPE_CHECKING:
     from pipeline.app import CameraOutcome, Started
