@@ -28,6 +28,14 @@ InputName = Annotated[str, StringConstraints(pattern=_NAME_PATTERN)]
 Address = Annotated[str, StringConstraints(pattern=r"^(tcp|ipc)://.+")]
 
 
+def _off(value: Any) -> Any:
+    """YAML 1.1 reads a bare `off` as the boolean."""
+    return "off" if value is False else value
+
+
+AddressOrOff = Annotated[str | None, BeforeValidator(_off)]
+
+
 def _read_source(value: Any) -> Source:
     if isinstance(value, bool) or not isinstance(value, str | int):
         raise ValueError(f"must be text or a device number; allowed are {ALLOWED}")
@@ -150,7 +158,7 @@ class Publish(_Section):
 
     bind: str = Field("tcp://127.0.0.1:5555", pattern=r"^(tcp|ipc)://.+", description="A ZeroMQ address to bind.")
     format: Literal["msgpack", "json"] = "msgpack"
-    replay: str | None = Field(
+    replay: AddressOrOff = Field(
         None,
         pattern=r"^((tcp|ipc)://.+|off)$",
         description="Where missed messages can be asked for; else the port after bind's. off: nowhere.",
@@ -189,7 +197,7 @@ class State(_Section):
 class Metrics(_Section):
     """The HTTP endpoint with /metrics for Prometheus, /healthz and /readyz."""
 
-    bind: str | None = Field(
+    bind: AddressOrOff = Field(
         None,
         pattern=r"^(\[[0-9A-Fa-f:]+\]|[^:\s/]+):\d{1,5}$|^off$",
         description="host:port; by default 127.0.0.1:9108, where it is free. off: none.",

@@ -210,6 +210,13 @@ def test_a_password_from_the_environment_may_hold_anything(tmp_path, password):
     assert (unquote(parts.password or ""), parts.hostname, parts.path) == (password, "h", "/x")
 
 
+@pytest.mark.parametrize("off", ["off", "'off'", "Off"])
+def test_off_needs_no_quotes(tmp_path, off):
+    text = f"cameras: {{a: {{source: 0}}}}\nmetrics: {{bind: {off}}}\npublish: {{replay: {off}}}"
+    config = load_config(write(tmp_path, text), {})
+    assert (config.metrics.bind, config.publish.replay) == ("off", "off")
+
+
 def test_an_empty_section_is_its_defaults(tmp_path):
     config = load_config(write(tmp_path, "cameras: {a: {source: 0}}\npublish:\ninference:\n"), {})
     assert config.publish.bind == "tcp://127.0.0.1:5555"
