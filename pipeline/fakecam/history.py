@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections import Counter, deque
 from collections.abc import Callable
@@ -13,6 +12,7 @@ from typing import Union
 from msgspec import Struct
 
 from pipeline.fakecam.faults import Fault
+from pipeline.fakecam.tally import Tally
 
 _LIMIT = 100_000  # events kept: an hour of two cameras at 15 frames/s, some 20 MB
 
@@ -120,55 +120,55 @@ class History:
     def __init__(self) -> None:
         self._events: deque[Event] = deque(maxlen=_LIMIT)
         self._total = 0
-        self._counts: Counter[str] = Counter()
-        self._changed = threading.Condition()
+        self._tally = Tally(_read)
 
     @property
     def events(self) -> tuple[Event, ...]:
         """In order of time."""
-        with self._changed:
+        with self._tally.changed:
             return tuple(self._events)
 
     @property
     def counters(self) -> Counters:
         """Sums over all that has happened, also what is no longer kept."""
-        with self._changed:
-            counts = self._counts
-            return Counters(
-                connections=counts["Opened"],
-                plays=counts["Played"],
-                refused=counts["Refused"],
-                viewers=counts["Played"] - counts["Left"],
-                wrong_credentials=counts["wrong"],
-                pictures=counts["PictureSent"],
-            )
+        return self._tally.counters
 
     def note(self, event: Event) -> None:
         """Add what has just happened."""
-        with self._changed:
+        with self._tally.changed:
             self._events.append(event)
             self._total += 1
-            self._counts[type(event).__name__] += 1
-            self._counts["wrong"] += isinstance(event, Refused) and event.wrong
-            self._changed.notify_all()
+            if isinstance(event, Refused) and event.wrong:
+                self._tally.add("wrong")
+            self._tally.add(type(event).__name__)
 
     def wait_for(self, condition: Callable[[Counters], bool], timeout_s: float) -> bool:
         """Wait until the counters meet a condition; False when time has run out."""
-        with self._changed:
-            return self._changed.wait_for(lambda: condition(self.counters), timeout_s)
+        return self._tally.wait_for(condition, timeout_s)
 
     def wait_event(self, match: Callable[[Event], bool], timeout_s: float, since_s: float) -> Event | None:
         """The first event at or after `since_s` that matches; None when time has run out."""
-        ends_s, seen = time.monotonic() + timeout_s, 0
+        ends_s, seen, changed = time.monotonic() + timeout_s, 0, self._tally.changed
         while True:
-            with self._changed:
+            with changed:
                 fresh = min(self._total - seen, len(self._events))
                 news, seen = tuple(islice(self._events, len(self._events) - fresh, None)), self._total
             for event in news:
                 if event.time_s >= since_s and match(event):
                     return event
-            with self._changed:
-                if self._total == seen and not self._changed.wait(max(0.0, ends_s - time.monotonic())):
+            with changed:
+                if self._total == seen and not changed.wait(max(0.0, ends_s - time.monotonic())):
                     return None
             if time.monotonic() >= ends_s:
                 return None
+
+
+def _read(counts: Counter[str]) -> Counters:
+    return Counters(
+        connections=counts["Opened"],
+        plays=counts["Played"],
+        refused=counts["Refused"],
+        viewers=counts["Played"] - counts["Left"],
+        wrong_credentials=counts["wrong"],
+        pictures=counts["PictureSent"],
+    )

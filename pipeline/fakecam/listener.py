@@ -10,7 +10,6 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from typing import TypeVar
 
 from pipeline.fakecam.board import Board, Injection, View
@@ -21,6 +20,7 @@ from pipeline.fakecam.history import Closed, History, Opened
 from pipeline.fakecam.line import Line
 from pipeline.fakecam.media import Media
 from pipeline.fakecam.port import bound, listening
+from pipeline.fakecam.reception import Reception
 from pipeline.rtsp.auth import Guard
 
 T = TypeVar("T")
@@ -28,7 +28,6 @@ T = TypeVar("T")
 _ENCODING_THREADS = 4
 _HANDSHAKE_S = 10.0
 _SPREAD_S = 1.0
-_RETRY_S = 0.2
 _FLUSH_S = 5.0  # for what is on its way when a connection closes
 
 
@@ -59,13 +58,13 @@ class Listener:
         }
         self._guard, self._history = guard, history
         self._connections: set[Connection] = set()
-        self._serving: set[asyncio.Task[None]] = set()
 
     def start(self, host: str, port: int, tls: ssl.SSLContext | None) -> int:
         """Listen and serve; gives the port. Raises SourceError where the address cannot be had."""
         self._socket, self._off = listening(host, port), False
         self._tls = tls
         self._loop = asyncio.new_event_loop()
+        self._reception = Reception(self._loop, self._serve)
         self._ended = asyncio.Event()
         self._thread = threading.Thread(target=self._run, name="fakecam", daemon=True)
         self._thread.start()
@@ -117,14 +116,14 @@ class Listener:
         off = self._board.find(Off, None, time.monotonic()) is not None
         if off != self._off:
             place = self._socket.getsockname()[:2]
-            self._loop.remove_reader(self._socket)
+            self._reception.shut()
             before, self._off = self._socket, off
             if off:  # a socket that listens lets nobody else have its port, one that does not shares it
                 before.close()
             self._socket = bound(*place) if off else listening(*place)
             before.close()
-        if not off:
-            self._loop.add_reader(self._socket, self._accept)
+            if not off:
+                self._reception.open(self._socket)
 
     def _run(self) -> None:
         try:
@@ -133,9 +132,9 @@ class Listener:
             self._loop.close()
 
     async def _main(self) -> None:
-        self._loop.add_reader(self._socket, self._accept)
+        self._reception.open(self._socket)
         await self._ended.wait()
-        self._loop.remove_reader(self._socket)
+        self._reception.shut()
         self._board.clear()
         self._socket.close()
         while tasks := asyncio.all_tasks() - {asyncio.current_task()}:
@@ -144,25 +143,6 @@ class Listener:
             await asyncio.wait(tasks, timeout=0.05)
         for _ in range(5):  # a closed transport lets its socket go a few turns of the loop later
             await asyncio.sleep(0)
-
-    def _accept(self) -> None:
-        try:
-            sock, _ = self._socket.accept()
-        except BlockingIOError:  # the client has left again
-            return
-        except OSError:  # too many files are open, most likely: leave the others their time
-            self._loop.remove_reader(self._socket)
-            self._loop.call_later(_RETRY_S, self._listen)
-            return
-        sock.settimeout(0)
-        task = self._loop.create_task(self._serve(sock))
-        self._serving.add(task)
-        # a task that is cancelled before its first step never sees its socket
-        task.add_done_callback(partial(self._done, sock))
-
-    def _done(self, sock: socket.socket, task: asyncio.Task[None]) -> None:
-        self._serving.discard(task)
-        sock.close()
 
     async def _serve(self, sock: socket.socket) -> None:
         opened_s = time.monotonic()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ import msgspec
 from engines.errors import ConfigError, SourceError
 from pipeline.fakecam.proxy_faults import Direction, LinkFault
 from pipeline.fakecam.relay import Relay
+from pipeline.fakecam.tally import Tally
 
 
 @dataclass(frozen=True)
@@ -41,8 +41,7 @@ class FaultProxy:
 
     def __init__(self, target_host: str, target_port: int, *, host: str = "127.0.0.1", port: int = 0) -> None:
         self._target, self._host, self._port = (target_host, target_port), host, port
-        self._counts: Counter[str] = Counter()
-        self._changed = threading.Condition()
+        self._tally = Tally(_read)
         self._relay: Relay | None = None
 
     @property
@@ -58,17 +57,13 @@ class FaultProxy:
     @property
     def counters(self) -> ProxyCounters:
         """What has been seen so far."""
-        with self._changed:
-            seen = self._counts
-            return ProxyCounters(
-                seen["connections"], seen["open"], seen["unreachable"], seen["cut"], seen["up"], seen["down"]
-            )
+        return self._tally.counters
 
     def start(self) -> None:
         """Listen. Raises SourceError where the address cannot be had; does nothing where it is running."""
         if self._relay is not None:
             return
-        relay = Relay(self._target, self._note)
+        relay = Relay(self._target, self._tally.add)
         self._port = relay.start(self._host, self._port)
         self._relay = relay
 
@@ -107,8 +102,7 @@ class FaultProxy:
 
     def wait_for(self, condition: Callable[[ProxyCounters], bool], timeout_s: float = 10.0) -> bool:
         """Wait until the counters meet a condition; False when time has run out."""
-        with self._changed:
-            return self._changed.wait_for(lambda: condition(self.counters), timeout_s)
+        return self._tally.wait_for(condition, timeout_s)
 
     def __enter__(self) -> FaultProxy:
         self.start()
@@ -119,7 +113,6 @@ class FaultProxy:
     ) -> None:
         self.stop()
 
-    def _note(self, what: str, by: int = 1) -> None:
-        with self._changed:
-            self._counts[what] += by
-            self._changed.notify_all()
+
+def _read(seen: Counter[str]) -> ProxyCounters:
+    return ProxyCounters(seen["connections"], seen["open"], seen["unreachable"], seen["cut"], seen["up"], seen["down"])

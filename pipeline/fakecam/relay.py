@@ -13,11 +13,11 @@ from pipeline.fakecam.conditions import Conditions
 from pipeline.fakecam.link import Link
 from pipeline.fakecam.port import bound, listening
 from pipeline.fakecam.proxy_faults import Cut, Direction, LinkFault, Refuse
+from pipeline.fakecam.reception import Reception
 
 T = TypeVar("T")
 
 _CONNECT_S = 10.0
-_RETRY_S = 0.2
 
 
 class Relay:
@@ -32,13 +32,13 @@ class Relay:
         self._target, self._note = target, note
         self._conditions, self._ended = Conditions(), asyncio.Event()
         self._links: set[Link] = set()
-        self._serving: set[asyncio.Task[None]] = set()
         self._listening: socket.socket | None = None
 
     def start(self, host: str, port: int) -> int:
         """Listen and serve; gives the port. Raises SourceError where the address cannot be had."""
         self._holder = bound(host, port)
         self._loop = asyncio.new_event_loop()
+        self._reception = Reception(self._loop, self._serve)
         self._listen()
         self._thread = threading.Thread(target=self._run, name="fault-proxy", daemon=True)
         self._thread.start()
@@ -94,11 +94,11 @@ class Relay:
             self._close()
         elif not refused and self._listening is None:
             self._listening = listening(*self._holder.getsockname()[:2])
-            self._loop.add_reader(self._listening, self._accept)
+            self._reception.open(self._listening)
 
     def _close(self) -> None:
         if self._listening is not None:
-            self._loop.remove_reader(self._listening)
+            self._reception.shut()
             self._listening.close()
             self._listening = None
 
@@ -115,25 +115,6 @@ class Relay:
             for task in tasks:
                 task.cancel()
             await asyncio.wait(tasks, timeout=0.05)
-
-    def _accept(self) -> None:
-        assert self._listening is not None
-        try:
-            client, _ = self._listening.accept()
-        except BlockingIOError:  # the client has left again
-            return
-        except OSError:  # too many files are open, most likely: leave the others their time
-            self._close()
-            self._loop.call_later(_RETRY_S, self._listen)
-            return
-        client.settimeout(0)
-        task = self._loop.create_task(self._serve(client))
-        self._serving.add(task)
-        task.add_done_callback(partial(self._done, client))
-
-    def _done(self, client: socket.socket, task: asyncio.Task[None]) -> None:
-        self._serving.discard(task)
-        client.close()
 
     async def _serve(self, client: socket.socket) -> None:
         self._note("connections", 1)
