@@ -62,7 +62,7 @@ class Board:
         if lasts:
             self._replace(_key(asked), active)
             self._act()
-        self._history.note(FaultBegan(time_s=active.since_s, path=asked.path, fault=fault))
+        self._history.note(FaultBegan(time_s=active.since_s, path=asked.path, fault=fault, for_s=asked.for_s))
         self.change.tell()
         return active if lasts else None
 

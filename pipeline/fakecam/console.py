@@ -10,10 +10,11 @@ import msgspec
 from msgspec import Struct
 
 from engines.errors import ConfigError, VidpipeError
-from pipeline.fakecam.fault_text import GRAMMAR, Order, meaning, parse_order, usage
-from pipeline.fakecam.faults import FAULTS, Reach
+from pipeline.fakecam.fault_text import GRAMMAR, Order, meaning, parse_order, usage, values
+from pipeline.fakecam.fault_values import shown
+from pipeline.fakecam.faults import FAULTS, Reach, momentary
 from pipeline.fakecam.proxy import FaultProxy
-from pipeline.fakecam.proxy_faults import LINK_FAULTS, Direction
+from pipeline.fakecam.proxy_faults import LINK_FAULTS, Cut, Direction
 from pipeline.fakecam.server import FakeCameraServer
 
 
@@ -134,8 +135,9 @@ class Console:
     def _help(self, words: list[str]) -> str:
         if words:
             kind = self._kind(words[0])
-            return f"{usage(kind)}: {meaning(kind)}"
-        return f"{GRAMMAR}; faults: {', '.join(self._site.kinds)}; or clear [FAULT], status, help FAULT"
+            return f"{usage(kind)} [SECONDS]: {meaning(kind)} {values(kind)}"
+        units = "times are in seconds (5, 5s, 200ms), rates are shares (0.3, 30%)"
+        return f"{GRAMMAR}; {units}; faults: {', '.join(self._site.kinds)}; or clear [FAULT], status, help FAULT"
 
     def _kind(self, name: str) -> type[Any]:
         if name.lower() not in self._site.kinds:
@@ -144,9 +146,14 @@ class Console:
 
 
 def _told(order: Order[Any]) -> str:
-    fault = msgspec.to_builtins(order.fault)
-    name = fault.pop("fault")
-    values = "".join(f" {key}={value}" for key, value in fault.items() if value != "")
-    start = f" in {order.after_s:g} s" if order.after_s else ""
-    length = f" for {order.for_s:g} s" if order.for_s is not None else ""
-    return f"{name}{values}{f' on {order.camera}' if order.camera else ''}{start}{length}"
+    name = type(order.fault).__name__.lower()
+    where = f"on {order.camera}" if order.camera else ""
+    start = f"in {order.after_s:g} s" if order.after_s else ""
+    return " ".join(part for part in (name, shown(order.fault), where, start, _length(order)) if part)
+
+
+def _length(order: Order[Any]) -> str:
+    if order.for_s is not None:
+        return f"for {order.for_s:g} s"
+    once = momentary(order.fault, None) or (isinstance(order.fault, Cut) and not order.fault.after_bytes)
+    return "once" if once else "until cleared"

@@ -1,4 +1,4 @@
-"""Faults as a user types them: `stall 5`, `camera1 corrupt 0.3`, `freeze noisy noise=4 @30+20`."""
+"""Faults as a user types them: `stall 5`, `camera1 corrupt 30%`, `freeze noisy noise=4 @30s+20s`."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from typing import Any, Generic, Literal, TypeVar, get_args, get_origin, get_typ
 import msgspec
 
 from engines.errors import ConfigError
+from pipeline.fakecam.fault_values import NUMBER, complaint, explanation, plain, seconds
 
 K = TypeVar("K")
 
 GRAMMAR = "[CAMERA] FAULT [VALUE] [NAME=VALUE ...] [SECONDS] [@START[+SECONDS]]"
 
-_WHEN = re.compile(r"(.*?)\s*@(\d+(?:\.\d+)?)(?:\+(\d+(?:\.\d+)?))?", re.DOTALL)
-_NUMBER = re.compile(r"[+-]?\d+(\.\d+)?")
+_WHEN = re.compile(r"(.*?)\s*@(\d+(?:\.\d+)?(?:s|ms)?)(?:\+(\d+(?:\.\d+)?(?:s|ms)?))?", re.DOTALL)
 _SIZE = re.compile(r"(\d+)[xX](\d+)")
 
 
@@ -55,13 +55,16 @@ def parse_order(
     if wanted is not None and wanted not in scope[1]:
         raise ConfigError(f"{scope[0]}={wanted} in {text!r} should be one of {', '.join(scope[1])}")
     values, rest = _values([word for word in words[1:] if "=" not in word], kind, named)
-    if rest and (len(rest) > 1 or for_s is not None or not _NUMBER.fullmatch(rest[0]) or float(rest[0]) < 0):
+    lasts_s = seconds(rest[0]) if rest else None
+    if rest and (len(rest) > 1 or for_s is not None or lasts_s is None or lasts_s < 0):
         raise ConfigError(f"{rest[-1]!r} in {text!r} is one word too many; write {usage(kind)} [SECONDS]")
+    given = {name: plain(kind, name, word) for name, word in {**values, **named}.items()}
     try:
-        fault = msgspec.convert({**_tag(kind), **values, **named}, kind, strict=False)
+        fault = msgspec.convert({**_tag(kind), **given}, kind, strict=False)
     except msgspec.ValidationError as error:
-        raise ConfigError(f"{text!r} is not understood: {error}; write {usage(kind)} [SECONDS]") from error
-    return Order(fault, camera, after_s, float(rest[0]) if rest else for_s, wanted)
+        why = complaint(kind, error)
+        raise ConfigError(f"{text!r} is not understood: {why}; write {usage(kind)} [SECONDS]") from error
+    return Order(fault, camera, after_s, lasts_s if rest else for_s, wanted)
 
 
 def usage(kind: type[Any]) -> str:
@@ -77,11 +80,17 @@ def meaning(kind: type[Any]) -> str:
     return (inspect.getdoc(kind) or "").partition("\n\n")[0].replace("\n", " ")
 
 
+def values(kind: type[Any]) -> str:
+    """The units and bounds of a fault's values, and how long it lasts, in one line."""
+    told = explanation(kind, {name: name.upper() for name in _positional(kind)})
+    return "; ".join(part for part in (told, "SECONDS is how long it lasts, else until cleared") if part)
+
+
 def _when(text: str) -> tuple[str, float, float | None]:
     match = _WHEN.fullmatch(text.strip())
     if match is None:
         return text, 0.0, None
-    return match[1], float(match[2]), None if match[3] is None else float(match[3])
+    return match[1], seconds(match[2]) or 0.0, None if match[3] is None else seconds(match[3])
 
 
 def _kind(words: list[str], kinds: Mapping[str, type[K]], text: str, cameras: Collection[str]) -> type[K]:
@@ -108,8 +117,8 @@ def _values(words: list[str], kind: type[Any], named: Collection[str]) -> tuple[
     found: dict[str, str] = {}
     for name in _positional(kind):
         wants_word = isinstance(_defaults(kind).get(name), str)
-        if words and name not in named and not (wants_word and _NUMBER.fullmatch(words[0])):
-            found[name] = words.pop(0).removeprefix("+")
+        if words and name not in named and not (wants_word and NUMBER.fullmatch(words[0])):
+            found[name] = words.pop(0)
     return found, words
 
 

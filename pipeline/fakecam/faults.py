@@ -18,8 +18,8 @@ Step = Literal["OPTIONS", "DESCRIBE", "SETUP", "PLAY", "PAUSE", "GET_PARAMETER",
 Reach = Literal["all", "present", "new"]
 """Which connections a fault acts on: all, those open when it begins, or those that come after it began."""
 
-_Rate = Annotated[float, Meta(ge=0, le=1)]
-_Seconds = Annotated[float, Meta(ge=0, le=86_400)]
+_Rate = Annotated[float, Meta(ge=0, le=1, description="share")]
+_Seconds = Annotated[float, Meta(ge=0, le=86_400, description="seconds")]
 
 
 class _Fault(Struct, frozen=True, tag_field="fault", tag=str.lower):
@@ -45,7 +45,7 @@ class Stall(_Fault, frozen=True):
 
 
 class Drip(_Fault, frozen=True):
-    """Sends one byte each so many seconds, over TCP."""
+    """Sends a single byte, waits for so many seconds, sends the next, over TCP."""
 
     interval_s: _Seconds = 0.3
 
@@ -65,14 +65,14 @@ class Close(_Fault, frozen=True):
 class Answer(_Fault, frozen=True):
     """Answers one kind of request with a status such as 404 or 503."""
 
-    status: Annotated[int, Meta(ge=300, le=599)]
+    status: Annotated[int, Meta(ge=300, le=599, description="RTSP status codes")]
     at: Step = "DESCRIBE"
 
 
 class Full(_Fault, frozen=True):
     """Serves so many viewers at a time and answers 503 to more."""
 
-    viewers: Annotated[int, Meta(ge=0)] = 1
+    viewers: Annotated[int, Meta(ge=0, description="viewers")] = 1
 
 
 class SlowAccept(_Fault, frozen=True):
@@ -100,7 +100,7 @@ class Corrupt(_Fault, frozen=True):
 
     rate: _Rate
     seed: int = 0
-    flips: Annotated[int, Meta(ge=1, le=10_000)] = 20
+    flips: Annotated[int, Meta(ge=1, le=10_000, description="bits")] = 20
 
 
 class Truncate(_Fault, frozen=True):
@@ -121,8 +121,8 @@ class Drop(_Fault, frozen=True):
 class Resize(_Fault, frozen=True):
     """Changes the picture size on the running connection (new SPS and PPS in band), and back at the end."""
 
-    width: Annotated[int, Meta(ge=16, le=8192, multiple_of=2)]
-    height: Annotated[int, Meta(ge=16, le=8192, multiple_of=2)]
+    width: Annotated[int, Meta(ge=16, le=8192, multiple_of=2, description="pixels")]
+    height: Annotated[int, Meta(ge=16, le=8192, multiple_of=2, description="pixels")]
 
 
 class Freeze(_Fault, frozen=True):
@@ -134,20 +134,20 @@ class Freeze(_Fault, frozen=True):
     """
 
     kind: Literal["exact", "encoded", "noisy"] = "exact"
-    noise: Annotated[float, Meta(ge=0, le=64)] = 2.0
+    noise: Annotated[float, Meta(ge=0, le=64, description="grey levels")] = 2.0
     seed: int = 0
 
 
 class Jump(_Fault, frozen=True):
     """Moves the RTP clock of running streams by so many seconds: once, or there and back where it lasts."""
 
-    by_s: Annotated[float, Meta(ge=-86_400, le=86_400)]
+    by_s: Annotated[float, Meta(ge=-86_400, le=86_400, description="seconds")]
 
 
 class Wrap(_Fault, frozen=True):
     """Lets the RTP timestamps of clients that play from now on pass 2**32 after so many seconds."""
 
-    after_s: Annotated[float, Meta(ge=0, le=40_000)]
+    after_s: Annotated[float, Meta(ge=0, le=40_000, description="seconds")]
 
 
 class StopClock(_Fault, frozen=True):

@@ -88,6 +88,7 @@ class FaultBegan(_Event, frozen=True, kw_only=True):
 
     path: str | None  # None for all cameras
     fault: Fault
+    for_s: float | None = None  # None until cleared, or once
 
 
 class FaultEnded(_Event, frozen=True, kw_only=True):

@@ -9,7 +9,7 @@ from msgspec import Meta, Struct
 Direction = Literal["both", "up", "down"]
 """`up`: what the client sends; `down`: what the server sends."""
 
-_Seconds = Annotated[float, Meta(ge=0, le=86_400)]
+_Seconds = Annotated[float, Meta(ge=0, le=86_400, description="seconds")]
 
 
 class _LinkFault(Struct, frozen=True, tag_field="fault", tag=str.lower):
@@ -27,7 +27,7 @@ class Latency(_LinkFault, frozen=True):
 class Bandwidth(_LinkFault, frozen=True):
     """Passes no more than so many bytes a second, for each connection and direction."""
 
-    bytes_per_s: Annotated[float, Meta(gt=0)]
+    bytes_per_s: Annotated[float, Meta(gt=0, description="bytes a second")]
 
 
 class Blackhole(_LinkFault, frozen=True):
@@ -41,21 +41,21 @@ class Refuse(_LinkFault, frozen=True):
 class Cut(_LinkFault, frozen=True):
     """Ends connections, both sides: at once, or each after it has passed so many bytes since the fault began."""
 
-    after_bytes: Annotated[int, Meta(ge=0)] = 0
+    after_bytes: Annotated[int, Meta(ge=0, description="bytes")] = 0
     how: Literal["reset", "close"] = "reset"
 
 
 class Slice(_LinkFault, frozen=True):
     """Writes in pieces of so many bytes, with a pause after each."""
 
-    piece_bytes: Annotated[int, Meta(ge=1)] = 1
+    piece_bytes: Annotated[int, Meta(ge=1, description="bytes")] = 1
     pause_s: _Seconds = 0.001
 
 
 class Garble(_LinkFault, frozen=True):
     """Changes a share of the bytes; each connection and direction by its own seed."""
 
-    rate: Annotated[float, Meta(ge=0, le=1)]
+    rate: Annotated[float, Meta(ge=0, le=1, description="share")]
     seed: int = 0
 
 

@@ -125,7 +125,7 @@ def test_passes_another_server_on() -> None:
                     assert served.recv(5, socket.MSG_WAITALL) not in (b"", b"hello")
                     process.stdin.write("cut\n")
                     process.stdin.flush()
-                    assert process.stdout.readline() == "cut after_bytes=0 how=reset\n"
+                    assert process.stdout.readline() == "cut after=0 bytes how=reset once\n"
                     with pytest.raises(ConnectionResetError):
                         client.recv(1)
             process.send_signal(signal.SIGINT)

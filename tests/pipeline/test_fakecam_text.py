@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import get_args
+from typing import get_args, get_type_hints
 
 import msgspec
 import pytest
 
 from engines.errors import ConfigError
 from pipeline.fakecam.console import CameraSite, Console, ProxySite
-from pipeline.fakecam.fault_text import Order, meaning, parse_order, usage
+from pipeline.fakecam.fault_text import Order, meaning, parse_order, usage, values
+from pipeline.fakecam.fault_values import unit_of
 from pipeline.fakecam.faults import (
     FAULTS,
     Answer,
@@ -55,6 +56,10 @@ def parse(text: str) -> Order[Fault]:
         ("freeze noisy noise=4 20", Order(Freeze("noisy", noise=4.0), for_s=20.0)),
         ("camera0 jump -30@10", Order(Jump(-30.0), "camera0", after_s=10.0)),
         ("jump +3600", Order(Jump(3600.0))),
+        ("drip 500ms 5s", Order(Drip(0.5), for_s=5.0)),
+        ("corrupt 30%@10s+500ms", Order(Corrupt(0.3), after_s=10.0, for_s=0.5)),
+        ("drop rate=5%", Order(Drop(0.05))),
+        ("freeze 20s", Order(Freeze(), for_s=20.0)),
     ],
 )
 def test_faults_are_read(text: str, order: Order[Fault] | None) -> None:
@@ -79,7 +84,11 @@ def test_faults_are_read(text: str, order: Order[Fault] | None) -> None:
         ("stall how=long", "stall has no value 'how'"),
         ("stall reach=some", "one of all, present, new"),
         ("corrupt", "write corrupt RATE"),
-        ("corrupt 2", "<= 1"),
+        ("corrupt 2", r"rate should be a number, 0 to 1 \(share\)"),
+        ("drip -1", r"interval_s should be a number, 0 to 86400 \(seconds\)"),
+        ("drip 4%", "'4%' has a wrong unit: interval_s is in seconds"),
+        ("resize 1s 2", "'1s' has a wrong unit: width is in pixels"),
+        ("stall 4%", "'4%' in 'stall 4%' is one word too many"),
         ("corrupt much", r"write corrupt RATE \[seed=0\] \[flips=20\] \[SECONDS\]"),
         ("hang SING", "SING"),
         ("resize 321x240", "write resize WxH"),
@@ -138,8 +147,35 @@ def test_every_command_is_answered_in_one_line() -> None:
     assert replies[0].order == {"fault": "stall", "camera": "camera0", "after_s": 0.0, "for_s": 5.0}
     assert replies[2].text == "1 fault of camera0 ended"
     assert replies[3].counters == {"plays": 2}
-    assert replies[5].text == "corrupt RATE [seed=0] [flips=20]: Flips bits in a share of the slice NAL units."
+    assert replies[5].text == (
+        "corrupt RATE [seed=0] [flips=20] [SECONDS]: Flips bits in a share of the slice NAL units. "
+        "RATE: share, 0 to 1; flips: bits, 1 to 10000; SECONDS is how long it lasts, else until cleared"
+    )
     assert msgspec.json.decode(msgspec.json.encode(replies[7]))["ok"] is False
+
+
+@pytest.mark.parametrize(
+    ("line", "text"),
+    [
+        ("camera0 drip 4", "drip interval=4 s on camera0 until cleared"),
+        ("drip 0.5 4", "drip interval=0.5 s for 4 s"),
+        ("corrupt 0.3 @3", "corrupt rate=0.3 seed=0 flips=20 bits in 3 s until cleared"),
+        ("jump -3", "jump by=-3 s once"),
+        ("reset", "reset once"),
+        ("reset PLAY", "reset at=PLAY until cleared"),
+        ("resize 320x240", "resize width=320 pixels height=240 pixels until cleared"),
+    ],
+)
+def test_an_answer_says_in_which_unit_and_for_how_long(line: str, text: str) -> None:
+    assert Console(RecordingSite()).answer(line).text == text
+
+
+@pytest.mark.parametrize("kind", [*FAULTS.values(), *LINK_FAULTS.values()])
+def test_every_number_has_a_unit(kind: type) -> None:
+    for name, default in get_type_hints(kind).items():
+        if default in (int, float) and name != "seed":
+            assert unit_of(kind, name), name
+            assert name.upper() in values(kind).upper()
 
 
 def test_the_table_of_faults_is_whole() -> None:
