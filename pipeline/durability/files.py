@@ -1,4 +1,8 @@
-"""The files of checkpoints: two per camera, written in turn, each replaced whole, so that one is always good."""
+"""The files of checkpoints: three per camera, each replaced whole, so that one is always good.
+
+Two are written in turn. The third is the newest that was synced: a file system may replace a file by one whose content
+is not on the disk yet, and after a power failure that one is empty.
+"""
 
 from __future__ import annotations
 
@@ -7,18 +11,23 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-_SLOTS = 2
+_SLOTS = 3
 _MOST_BYTES = 1 << 28
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
 
 
 @dataclass
 class _Files:
-    """One camera's files: `new` is written, then takes the place of the slot whose turn it is."""
+    """One camera's files: `new` is written, then takes the place of a slot; the numbers of two slots are remembered."""
 
     new: Path
     slots: tuple[Path, ...]
-    turn: int = 0
+    written: int = _SLOTS - 1  # last
+    synced: int = _SLOTS - 1
+
+    def next(self) -> int:
+        """The slot to replace: neither the one that was written last nor the one that is on the disk for certain."""
+        return next(slot for slot in range(_SLOTS) if slot not in (self.written, self.synced))
 
 
 class CheckpointFiles:
@@ -30,21 +39,23 @@ class CheckpointFiles:
         self._files: dict[str, _Files] = {}
 
     def write(self, camera: str, data: bytes) -> None:
-        """Replace the older of the camera's two files. Not on the disk before `sync`, but safe from a kill."""
+        """Replace the oldest of the camera's files. Not on the disk before `sync`, but safe from a kill."""
         files = self._files_of(camera)
+        slot = files.next()
         try:
             self._fill(files.new, data)
-            os.replace(files.new, files.slots[files.turn])  # noqa: PTH105 - one name for all that touches the disk
+            os.replace(files.new, files.slots[slot])  # noqa: PTH105 - one name for all that touches the disk
         except OSError:
             with suppress(OSError):
                 os.unlink(files.new)  # noqa: PTH108 - gives a full disk its space back
             raise
-        files.turn = (files.turn + 1) % _SLOTS
+        files.written = slot
 
     def sync(self, camera: str) -> None:
-        """Bring the file that was written last onto the disk: it is there even after a power failure."""
+        """Bring the file that was written last onto the disk: with `sync_names` it outlives a power failure."""
         files = self._files_of(camera)
-        _sync(files.slots[files.turn - 1])
+        _sync(files.slots[files.written])
+        files.synced = files.written
 
     def sync_names(self) -> None:
         """Bring the folder onto the disk."""

@@ -480,13 +480,28 @@ def test_a_kill_between_any_two_system_calls_loses_nothing_that_was_written(tmp_
             found = load_checkpoint(folder, "camera0", wanted(), NOW)
             assert found is not None
             seen.add(found.memory.age_steps)
-            assert all(decode_checkpoint(path.read_bytes()) for path in files.paths("camera0"))
+            assert all(decode_checkpoint(path.read_bytes()) for path in folder.glob("*.state"))
             files = CheckpointFiles(folder)  # the next process
             write(24, Disk())
             found = load_checkpoint(folder, "camera0", wanted(), NOW)
             assert found is not None
             assert found.memory.age_steps == 24
     assert seen == {22, 23}
+
+
+def test_what_is_on_the_disk_for_certain_stays_until_something_newer_is(tmp_path, monkeypatch):
+    """A power failure may leave every file empty that was written after the last sync, whatever it replaced."""
+    on_disk: set[bytes] = set()
+    monkeypatch.setattr(os, "fsync", lambda file: on_disk.add(os.pread(file, 9, 0)))
+    files, newest_synced = CheckpointFiles(tmp_path), 0
+    for number in range(1, 40):
+        files.write("camera0", str(number).encode())
+        if number % 7 == 3:
+            files.sync("camera0")
+            newest_synced = number
+        found = {path.read_bytes() for path in tmp_path.glob("*.state")}
+        assert str(number).encode() in found
+        assert max(map(int, found & on_disk), default=0) == newest_synced
 
 
 def test_files_are_private(tmp_path):
