@@ -33,6 +33,7 @@ _HEADERS_AT = 8 * len(_COUNTERS)
 _PAGE = 4096
 _MOST = 1 << 60  # no counter comes there by itself; sums of some still fit into 64 bits
 _MASK = (1 << 64) - 1
+_CATCHING_UP = 2  # frames taken for one written
 
 
 class FrameFlag(IntFlag):
@@ -128,6 +129,8 @@ class RollingBuffer:
         self._words = memoryview(self._map)[:_HEADERS_AT].cast("Q")
         pixels = np.frombuffer(self._map, np.uint8, count=slots * height * width * 3, offset=_pixels_at(slots))
         self._pictures = list(pixels.reshape(slots, height, width, 3))
+        # the writer's: how far its reader was seen to be, since when, and how far when the last frame was written
+        self._seen_read = self._seen_ns = self._read_before = 0
         self._left_out = 0  # expired frames, and those dropped before them, since the last one taken
         self._left_flags = FrameFlag(0)
 
@@ -151,10 +154,24 @@ class RollingBuffer:
         """True when the next slot still holds a frame that was not taken."""
         return self.backlog >= self.slots
 
+    @property
+    def room(self) -> float:
+        """Share of the slots that are free."""
+        return 1 - self.backlog / self.slots
+
     def lag_ns(self, now_ns: int) -> int:
-        """How long the oldest frame has waited for its reader; 0 when none waits."""
+        """How far behind a reader is that is too slow: the oldest frame's wait when it was last seen to take one.
+
+        To be asked at each due frame. 0 when none waits, and for a reader that catches up: where it took several
+        frames since the last was written. One that stands still does not fall behind by that: it will catch up.
+        """
+        read = self._words[_READ]
+        if read != self._seen_read:
+            self._seen_read, self._seen_ns = read, now_ns
         header = self.peek()
-        return now_ns - header.ready_ns if header else 0
+        if header is None or read - self._read_before >= _CATCHING_UP:
+            return 0
+        return max(0, self._seen_ns - header.ready_ns)
 
     def slot(self) -> Picture:
         """The picture to fill next; valid while the ring is not full."""
@@ -176,6 +193,7 @@ class RollingBuffer:
         dropped = lost - (self._lost_before(written - 1) if written else 0)
         _HEADER.pack_into(self._map, self._header_at(written), written, *header[1:5], dropped, header.flags, lost)
         self._words[_WRITTEN] = written + 1
+        self._read_before = self._words[_READ]
 
     def count(self, name: str, by: int = 1) -> None:
         """Add to one of the writer's counters: grabbed, thinned, overrun, damaged."""

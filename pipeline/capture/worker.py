@@ -235,11 +235,14 @@ class Capture:
         ring(self._order.rope_fd)
 
     def _admit(self, sampler: Sampler) -> bool:
-        kept = sampler.keep(self._ring.lag_ns(time.monotonic_ns()))
-        if kept and not self._ring.full:
-            return True
-        self._ring.count("overrun" if kept else "thinned")
-        return False
+        lag_ns = self._ring.lag_ns(time.monotonic_ns())
+        if self._ring.full:
+            self._ring.count("overrun")
+            return False
+        if not sampler.keep(lag_ns, self._ring.room):
+            self._ring.count("thinned")
+            return False
+        return True
 
     def _wait_for_slot(self) -> None:
         """A file waits for its reader, who says when half of the ring is free."""
