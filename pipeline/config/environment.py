@@ -54,6 +54,11 @@ class Expansion:
 
 
 def _userinfo(text: str) -> tuple[int, int]:
-    """Where `user:password` stands in a URL with variables in it."""
-    start, end = text.find("://"), text.rfind("@")
-    return (start + 3, end) if 0 <= start < end else (0, 0)
+    """Where `user:password` stands in a URL with variables in it: before the last @ of what ends at the first slash."""
+    plain = _VARIABLE.sub(lambda match: "x" * len(match[0]), text)
+    scheme = plain.find("://")
+    if scheme < 0:
+        return (0, 0)
+    start = scheme + 3
+    end = plain.rfind("@", start, start + len(re.split("[/?#]", plain[start:], maxsplit=1)[0]))
+    return (start, end) if end > 0 else (0, 0)

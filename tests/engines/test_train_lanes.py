@@ -146,3 +146,16 @@ def test_an_epoch_is_as_many_steps_as_there_are() -> None:
     views = [[sequence(0, 100), sequence(1, 60)]]
     assert chunks_of(views, PLAIN) == 10
     assert chunks_of([[sequence(0, 3)]], PLAIN) == 1
+
+
+def test_a_lane_that_is_reset_begins_as_a_stream_is_served() -> None:
+    """In the middle of a sequence: its first step has a nominal period behind it, and it has to warm up again."""
+    slow = sequence(0, 400)
+    slow = FeatureSequence(slow.name, slow.group, slow.features, slow.times_s * 3, slow.labels)
+    settings = msgspec.structs.replace(PLAIN, lanes=1, steps=6, warm_up_steps=2, reset=0.5)
+    found = chunks(Walk([[slow]], settings, RATE_HZ, np.random.default_rng(5)), 60)
+    periods = {fresh: {chunk.dt[0, 0].item() for chunk in found if chunk.fresh[0] == fresh} for fresh in (True, False)}
+    assert periods == {True: {1 / RATE_HZ}, False: {3 / RATE_HZ}}
+    for chunk in found:
+        assert (chunk.dt[0, 1:] == 3 / RATE_HZ).all()
+        assert chunk.weight[0].tolist() == [WARM_UP_WEIGHT if chunk.fresh[0] else 1] * 2 + [1] * 4

@@ -17,8 +17,9 @@ from engines.errors import TrainingError  # noqa: E402
 from engines.families import build_family  # noqa: E402
 from engines.families.contract import StreamModel  # noqa: E402
 from engines.training.answers import answer, clip_scores, macro_map, runs, softmax  # noqa: E402
+from engines.training.lanes import Walk  # noqa: E402
 from engines.training.learning import Learning  # noqa: E402
-from engines.training.loop import Standing, train_temporal  # noqa: E402
+from engines.training.loop import WALK_SEED, Standing, train_temporal  # noqa: E402
 from engines.training.sequences import UNLABELLED, FeatureSequence  # noqa: E402
 
 LABELS = ("left", "right")
@@ -268,3 +269,29 @@ def test_every_family_learns_in_the_same_loop(name: str) -> None:
     settings = {"epochs": 6, "lanes": 4, "steps": 6, "join": 1.0, "learning_rate": 0.02}
     standing = train(model, sequences, validation=sequences, settings=settings)
     assert min(epoch["validation_loss"] for epoch in standing.history) < 0.35  # chance is log 2
+
+
+def test_a_lane_that_starts_afresh_gets_nothing_of_the_sequence_before_and_one_that_goes_on_gets_all() -> None:
+    class Watched(type(network())):  # type: ignore[misc]
+        def forward(self, features, dt, state=None):  # type: ignore[no-untyped-def]
+            if self.training:
+                given.append([bool(each.abs().sum() > 0) for each in state[0]])
+            return super().forward(features, dt, state)
+
+    given: list[list[bool]] = []
+    model = network()
+    model.__class__ = Watched
+    expected: list[list[bool]] = []
+    settings = {"epochs": 1, "lanes": 4, "steps": 4, "reset": 0.3, "join": 0.5, "drop": 0.0}
+    whole = msgspec.structs.replace(SETTINGS, **settings)
+    walk = Walk([moving(40, 1)], whole, model.fps, np.random.default_rng([3, WALK_SEED, 0]))
+    expected = [(~walk.next().fresh).tolist() for _ in range(walk.chunks)]
+    train(model, settings=settings, validation=[])
+    assert given == expected
+    assert 0.2 < np.mean(expected) < 0.8
+
+
+def test_of_epochs_that_are_equally_good_the_first_is_kept() -> None:
+    model = network()
+    standing = train(model, settings={"learning_rate": 1e-38, "weight_decay": 0.0, "patience": 2, "epochs": 9})
+    assert (standing.best_epoch, standing.epoch) == (1, 3)

@@ -229,3 +229,24 @@ def test_the_precision_is_automatic_unless_named(tmp_path, precision):
     assert load_config(write(tmp_path, text), {}).inference.precision == "auto"
     named = load_config(write(tmp_path, f"{text}\ninference: {{precision: {precision}}}"), {})
     assert named.inference.precision == precision
+
+
+@pytest.mark.parametrize(
+    ("source", "values", "address"),
+    [
+        ("${DIR}/a b.mp4", {"DIR": "/videos/x@y"}, "/videos/x@y/a b.mp4"),
+        ("${URL}", {"URL": "rtsp://u:p%40s@h:554/x"}, "rtsp://u:p%40s@h:554/x"),
+        ("rtsp://${HOST}/${PATH}", {"HOST": "h:554", "PATH": "live/1?a=b"}, "rtsp://h:554/live/1?a=b"),
+        ("rtsp://${HOST}/live@${PATH}", {"HOST": "h:554", "PATH": "x"}, "rtsp://h:554/live@x"),
+        ("rtsp://u:${PASS}@${HOST}/cam@1", {"HOST": "h:554", "PASS": "a/b@c"}, "rtsp://u:a%2Fb%40c@h:554/cam@1"),
+        ("rtsp://u:${PASS:-a/b}@h/x", {}, "rtsp://u:a%2Fb@h/x"),
+    ],
+)
+def test_only_a_password_is_quoted(tmp_path, source, values, address):
+    config = load_config(write(tmp_path, f"cameras: {{a: {{source: '{source}'}}}}"), values)
+    assert config.cameras["a"].source.reveal() == address
+
+
+def test_what_came_from_the_environment_is_known_as_a_secret(tmp_path):
+    text = "cameras: {a: {source: 'scene://', model: '${MODEL}'}}"
+    assert SECRET in load_config(write(tmp_path, text), {"MODEL": SECRET}).secrets.values

@@ -111,3 +111,18 @@ def test_a_file_that_changed_while_vidpipe_started_is_taken_over(tmp_path):
         bench.reloader.turn()
     bench.reloader.close()
     assert len(bench.loads) == 1
+
+
+def test_a_file_that_is_still_written_has_not_changed_yet(tmp_path):
+    file = tmp_path / "vidpipe.yaml"
+    file.write_text("a")
+    watch = FileWatch(file)
+    seen = []
+    for text in ("ab", "abc", "abcd", "abcd", "abcd", "abcde"):
+        file.write_text(text) if file.read_text() != text else None
+        seen.append(watch.is_changed())
+    file.unlink()
+    seen.append(watch.is_changed())
+    file.write_text("abcde!")
+    seen += [watch.is_changed(), watch.is_changed(), watch.is_changed()]
+    assert seen == [False, False, False, True, False, False, False, False, True, False]
