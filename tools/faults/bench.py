@@ -19,6 +19,7 @@ import yaml
 from engines.bundle import load_bundle
 from engines.scene import Scene
 from faults.ear import Ear
+from faults.pauses import Pauses
 from faults.rig import Rig, running, write_config
 from pipeline.bench.live import VIDPIPE
 from pipeline.fakecam import FakeCamera, open_media
@@ -26,6 +27,7 @@ from pipeline.fakecam import FakeCamera, open_media
 SOURCE_HZ = 30
 GOP_S = 0.5
 _UP_S = 30.0
+_FREE_FRAMES = 8
 _WATCHED = Path(__file__).parent / "watched.py"
 
 
@@ -138,6 +140,15 @@ class Bench:
             if wait:
                 stage.wait_for_all()
             yield stage
+
+
+def busy(pauses: Pauses) -> str:
+    """Why a gap between frames may be the machine's doing, or nothing.
+
+    Capture keeps what comes in a standstill until half of its ring is full, so it takes more than that to make a gap.
+    """
+    waited = pauses.worst_s * SOURCE_HZ
+    return f"its threads waited for a CPU for {waited:.1f} frame times in one second" if waited > _FREE_FRAMES else ""
 
 
 def _record(path: Path, seed: int) -> Path:

@@ -8,7 +8,7 @@ import time
 
 import numpy as np
 
-from faults.bench import SOURCE_HZ, Bench, Stage
+from faults.bench import SOURCE_HZ, Bench, Stage, busy
 from faults.pauses import Pauses
 from faults.verdict import Case, Checks, Finding
 
@@ -19,7 +19,7 @@ _OTHERS = ("cam1", "cam2", "cam3", "cam4")
 def run(bench: Bench) -> Finding:
     """Five cameras at 30 frames a second into the model: stop, then crash the first one's process."""
     checks = Checks()
-    with bench.stage(5, quick=True, watched=True) as stage, Pauses() as pauses:
+    with bench.stage(5, quick=True, watched=True) as stage, Pauses(stage.rig.child.pid) as pauses:
         stage.ear.listen(5.0)
         calm_s = time.monotonic()
         stage.ear.listen(8.0)
@@ -30,9 +30,10 @@ def run(bench: Bench) -> Finding:
         _measure(stage, checks, signal.SIGSEGV, 1.0)
         stage.ear.listen(2.0)
         unseen, late = _largest_gap(stage, begun_s, "media_s"), _largest_gap(stage, begun_s, "handed_s")
-        checks.at_most("others' largest gap between frames", unseen, 2.0, "frame times")
+        excuse = busy(pauses)
+        checks.at_most("others' largest gap between frames", unseen, 2.0, "frame times", excuse=excuse)
         checks.note(f"between their arrivals at the model {late:.1f} (without a fault {calm[0]:.2f} and {calm[1]:.1f})")
-        checks.note(f"the machine itself paused for up to {pauses.longest_s * SOURCE_HZ:.1f}")
+        checks.note(f"its threads waited for a CPU for {pauses.worst_s * SOURCE_HZ:.1f} in the worst second")
         dropped = sum(stage.ear.last(name).counts.thinned + stage.ear.last(name).counts.overrun for name in _OTHERS)
         checks.note(f"their frames dropped {dropped}")
         checks.equal("messages lost", stage.ear.missed, 0)
