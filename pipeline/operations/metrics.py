@@ -32,6 +32,7 @@ class Gauges:
     checkpoint_age_s: float | None = None
     journal_backlog: int | None = None
     alarms: Mapping[str, str] = field(default_factory=dict)
+    connections_ended: int | None = None
 
 
 @dataclass(frozen=True)
@@ -203,6 +204,8 @@ def _model(camera: str, model: ModelInfo) -> Sample:
 def _process(gauges: Gauges) -> Iterator[Metric]:
     yield _gauge("subscribers", "Subscriptions to the prediction stream.", _known(gauges.subscribers))
     yield _counter("auth_failures", "Clients that were refused.", _known(gauges.auth_failures))
+    ended = _known(gauges.connections_ended)
+    yield _counter("connections_ended", "Connections that had to leave: too many of them, or asking too much.", ended)
     yield _gauge("checkpoint_age_seconds", "Age of the newest checkpoint on disk.", _known(gauges.checkpoint_age_s))
     yield _gauge("journal_backlog", "Messages that the journal has not written yet.", _known(gauges.journal_backlog))
     alarms = (({"part": part}, float(bool(text))) for part, text in gauges.alarms.items())

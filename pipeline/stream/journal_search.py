@@ -38,7 +38,7 @@ class Size(NamedTuple):
     """How much one answer may hold; one message is always allowed."""
 
     messages: int = 256
-    bytes: int = 1 << 19
+    bytes: int = 1 << 17
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal, TypeVar
 
 import msgspec
 
+from pipeline.stream.door import MOST_CONNECTIONS
 from pipeline.stream.messages import KINDS, Message, Status, encode, topic
 from pipeline.stream.outlet import Outlet
 
@@ -42,18 +43,19 @@ class Publisher:
         keys: ServerKeys | None = None,
         sink: Sink | None = None,
         replay: str = "",
+        most: int = MOST_CONNECTIONS,
     ) -> None:
         self.epoch = epoch
         self._wire = wire
         self.sink = sink
         self._replay = replay
         self._sequence: defaultdict[tuple[str, str], int] = defaultdict(int)
-        self._outlet = Outlet(bind, keys=keys, insecure=insecure)
+        self._outlet = Outlet(bind, keys=keys, insecure=insecure, most=most)
         self.address = self._outlet.address
 
     @property
     def subscribers(self) -> int:
-        """How many connections there were when `look` was last called."""
+        """How many connections there are."""
         return self._outlet.subscribers
 
     @property
@@ -61,12 +63,22 @@ class Publisher:
         """Connections that were refused so far."""
         return self._outlet.auth_failures
 
+    @property
+    def sent_away(self) -> int:
+        """Connections that had to leave so far, since there were too many or they asked for too much."""
+        return self._outlet.sent_away
+
+    @property
+    def alarm(self) -> str:
+        """One sentence while connections have to leave; else empty."""
+        return self._outlet.alarm
+
     def attend(self) -> None:
         """Take in subscriptions; microseconds where none came. `publish` does it too."""
         self._outlet.attend()
 
     def look(self) -> None:
-        """The chore of every second: connections counted, keys read again, revoked clients cut off."""
+        """The chore of every second: keys read again, revoked clients cut off."""
         self._outlet.look()
 
     def publish(self, message: M) -> M:

@@ -25,7 +25,7 @@ from pipeline.stream.replay_protocol import (
 
 _log = logging.getLogger(__name__)
 
-_RATE_HZ, _BURST = 100.0, 500.0
+_RATE_HZ, _BURST = 1000.0, 5000.0  # of a key, or of an address without keys; a connection has a tenth at most
 _TOKEN_BYTES = 1 << 16  # what one token pays for beside the question itself
 _RETRY_S = 0.5
 
@@ -46,20 +46,26 @@ class ReplayDesk:
         self._allowed = allowed
         self._limit = RateLimit(_RATE_HZ, _BURST)
         self._size = size or Size()
+        self.early = 0
+        """Questions that came before their time, so far."""
 
-    def answer(self, body: bytes, client: str | bytes, user_id: str | None, now_s: float) -> list[bytes]:
-        """The answer to `client`, which is named by its key where it has one, else by its connection."""
-        wait_s = self._limit.wait_s(client, now_s)
+    def answer(
+        self, body: bytes, client: str | bytes, user_id: str | None, now_s: float, origin: str = ""
+    ) -> list[bytes]:
+        """The answer to one connection, `client`, of those that use one key, or without keys come from one `origin`."""
+        group = user_id or origin
+        wait_s = self._limit.wait_s(group, client, now_s)
         try:
             request = decode_request(body)
             if wait_s > 0:
+                self.early += 1
                 refusal = Refusal(id=request.id, reason="too many requests", retry_after_s=wait_s, busy=True)
                 return [encode(refusal, as_json=is_json(body))]
             answer, bodies = self._look_up(request, user_id)
         except StreamError as error:
-            self._limit.charge(client, 1.0, now_s)
+            self._limit.charge(group, client, 1.0, now_s)
             return [encode(Refusal(id=0, reason=str(error)), as_json=is_json(body))]
-        self._limit.charge(client, 1.0 + sum(map(len, bodies)) / _TOKEN_BYTES, now_s)
+        self._limit.charge(group, client, 1.0 + sum(map(len, bodies)) / _TOKEN_BYTES, now_s)
         return [encode(answer, as_json=is_json(body)), *bodies]
 
     def _look_up(self, request: Request, user_id: str | None) -> tuple[Answer, list[bytes]]:

@@ -10,15 +10,20 @@ import zmq
 
 from engines.errors import StreamError
 from pipeline.stream.address import exposure, ipc_in_use
+from pipeline.stream.door import HANDSHAKE_MS, MOST_CONNECTIONS, Door, Tally
 from pipeline.stream.replay import Allowed, ReplayDesk, everything
 from pipeline.stream.replay_protocol import MAX_REQUEST_BYTES
 
 if TYPE_CHECKING:
     from types import TracebackType
 
-_HIGH_WATER_MARK = 1000
+_MOST_QUESTIONS = 8  # that wait, of a connection, each of up to 128 KiB
+_MOST_ANSWERS = 64  # that a connection has not read, each of up to 128 KiB
 _BACKLOG = 64
+_MOST_EARLY = 2000  # questions before their time, in a second
 _LAST_PORT = 65535
+
+_LEAST_QUESTION_BYTES = 15  # {"request": "last", "id": 1} in msgpack, and its frame
 
 Secure = Callable[["zmq.SyncSocket"], None]
 
@@ -40,6 +45,7 @@ class ReplayServer:
         context: of ZeroMQ, where somebody authenticates its clients; else its own.
         secure: sets the socket up for encryption before it is bound.
         allowed: whether a client may see a camera.
+        most: connections at one time.
 
     Raises:
         StreamError: the address is taken, cannot be bound, or is open to others without `secure` and `insecure`.
@@ -54,6 +60,7 @@ class ReplayServer:
         context: zmq.SyncContext | None = None,
         secure: Secure | None = None,
         allowed: Allowed = everything,
+        most: int = MOST_CONNECTIONS,
     ) -> None:
         address = bind or default_address(publisher)
         if (who := exposure(address)) and secure is None and not insecure:
@@ -65,13 +72,15 @@ class ReplayServer:
         self._own_context = context is None
         self._context: zmq.SyncContext = context or zmq.Context()
         self._allowed = allowed
+        self._early, self._since_s = 0, 0.0
         self.socket: zmq.SyncSocket = self._context.socket(zmq.ROUTER)
         self._configure(address)
         if secure is not None:
             secure(self.socket)
         try:
+            self._door = Door(self.socket, "publish.replay", most)
             self._bind(address, any_port=bind is None)
-        except zmq.ZMQError as error:
+        except (zmq.ZMQError, OSError) as error:
             self.close()
             raise StreamError(_why_not(address, error)) from error
         self.address = self.socket.getsockopt_string(zmq.LAST_ENDPOINT)
@@ -79,8 +88,9 @@ class ReplayServer:
         self.announced = f":{self.address.rpartition(':')[2]}" if same_host else self.address
 
     def _configure(self, address: str) -> None:
-        self.socket.setsockopt(zmq.SNDHWM, _HIGH_WATER_MARK)
-        self.socket.setsockopt(zmq.RCVHWM, _HIGH_WATER_MARK)
+        self.socket.setsockopt(zmq.SNDHWM, _MOST_ANSWERS)
+        self.socket.setsockopt(zmq.RCVHWM, _MOST_QUESTIONS)
+        self.socket.setsockopt(zmq.HANDSHAKE_IVL, HANDSHAKE_MS)
         self.socket.setsockopt(zmq.MAXMSGSIZE, MAX_REQUEST_BYTES)
         self.socket.setsockopt(zmq.BACKLOG, _BACKLOG)
         self.socket.setsockopt(zmq.LINGER, 0)
@@ -107,17 +117,37 @@ class ReplayServer:
                 return
             before_each()
             self._answer(desk, frames)
+        self._keep_calm(desk, time.monotonic())
+
+    def _keep_calm(self, desk: ReplayDesk, now_s: float) -> None:
+        """To refuse costs time too: who asks on and on without waiting has to leave."""
+        if now_s - self._since_s >= 1.0:
+            self._early, self._since_s = desk.early, now_s
+        elif desk.early - self._early > _MOST_EARLY:
+            self._early = desk.early
+            self._door.send_away_loudest("one asks on and on", least_bytes=_LEAST_QUESTION_BYTES * _MOST_EARLY // 2)
 
     def _answer(self, desk: ReplayDesk, frames: list[zmq.Frame]) -> None:
         client = frames[0].bytes
-        user_id = _user_id(frames[-1])
+        user_id = _told(frames[-1], "User-Id") or None
         # a REQ socket puts an empty frame before its request, and wants it back
         envelope = [frame.bytes for frame in frames[:-1]][:2]
-        answer = desk.answer(frames[-1].bytes, user_id or client, user_id, time.monotonic())
+        origin = "" if user_id else _told(frames[-1], "Peer-Address")
+        answer = desk.answer(frames[-1].bytes, client, user_id, time.monotonic(), origin)
         try:
             self.socket.send_multipart([*envelope, *answer], zmq.NOBLOCK)
         except zmq.ZMQError:
             return  # it has gone away, or does not read what it asks for
+
+    @property
+    def tally(self) -> Tally:
+        """Connections that had to leave, and broken handshakes."""
+        return self._door.tally
+
+    @property
+    def alarm(self) -> str:
+        """One sentence while connections have to leave; else empty."""
+        return self._door.alarm
 
     @property
     def allowed(self) -> Allowed:
@@ -139,15 +169,15 @@ class ReplayServer:
         self.close()
 
 
-def _user_id(frame: zmq.Frame) -> str | None:
+def _told(frame: zmq.Frame, what: str) -> str:
+    """What libzmq knows of a message's sender; empty where it knows nothing."""
     try:
-        name = frame.get("User-Id")
+        return str(frame.get(what))
     except zmq.ZMQError:
-        return None
-    return str(name) or None
+        return ""
 
 
-def _why_not(address: str, error: zmq.ZMQError) -> str:
+def _why_not(address: str, error: zmq.ZMQError | OSError) -> str:
     if error.errno == zmq.EADDRINUSE:
         return f"publish.replay {address} is already in use: stop the other program or choose another address"
     reason = zmq.strerror(error.errno or 0)

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
 PREFIX = b"vidpipe/1/"
+_TOPIC = re.compile(rb"vidpipe/1/[A-Za-z0-9_-]{0,64}(/[a-z]{0,16}/?)?")
 
 
 def granted(asked: bytes, cameras: Iterable[str] | None) -> list[bytes]:
-    """The prefixes to subscribe a client to, who asked for one and may have these cameras (None: all)."""
+    """The prefixes to subscribe a client to, who asked for one and may have these cameras (None: all).
+
+    None for what no topic begins with: it would only cost memory.
+    """
+    if not (PREFIX.startswith(asked) or _TOPIC.fullmatch(asked)):
+        return []
     if cameras is None:
         return [asked]
     own = [PREFIX + camera.encode() + b"/" for camera in sorted(cameras)]

@@ -333,6 +333,7 @@ def test_who_asks_too_often_is_told_to_wait_and_then_served(tmp_path):
     assert isinstance(ask(clerk, request, now_s=refusal.retry_after_s + 0.01)[0], RangeAnswer)
     other = clerk.answer(encode(request), "another", None, 0.0)
     assert isinstance(decode_answer(other[0]), RangeAnswer)
+    assert clerk.early >= 100
 
 
 @pytest.mark.parametrize(
@@ -368,12 +369,34 @@ def test_what_lies_ahead_of_the_publisher_is_worth_asking_again(tmp_path):
     assert "only the last" in answer.reason
 
 
-def test_of_many_clients_the_oldest_buckets_go():
-    limit = RateLimit(1.0, 1.0)
-    for client in range(5000):
-        limit.charge(str(client), 1.0, 0.0)
-    assert len(limit._buckets) == 4096
-    assert limit.wait_s("4999", 0.5) == 0.5
+def test_a_limit_is_dealt_out_among_those_who_ask():
+    limit = RateLimit(100.0, 1000.0)
+    spent = {}
+    for name in map(str, range(50)):
+        spent[name] = 0
+        while limit.wait_s("key", name, 0.0) == 0:
+            limit.charge("key", name, 1.0, 0.0)
+            spent[name] += 1
+    assert max(spent.values()) == 100, "a tenth of it at most"
+    assert min(spent.values()) == 20, "and with fifty of them a fiftieth, although all others asked before"
+    assert limit.wait_s("key", "49", 0.0) == pytest.approx(0.5)
+    assert limit.wait_s("other", "49", 0.0) == 0, "another key has a limit of its own"
+    assert limit.wait_s("key", "49", 20.0) == 0
+    assert limit.wait_s("key", "new", 20.0) == 0
+    for _ in range(100):
+        limit.charge("key", "new", 1.0, 20.0)
+    assert limit.wait_s("key", "new", 20.0) == pytest.approx(0.1), "who is quiet leaves its part to the others"
+
+
+def test_of_many_clients_the_oldest_are_forgotten():
+    limit = RateLimit(1.0, 10.0)
+    for number in range(3000):
+        limit.charge("key", str(number), 1.0, 0.0)
+        limit.charge(str(number), "one", 1.0, 0.0)
+    assert len(limit._groups) == 1024
+    assert len(limit._groups["key"]) == 1024
+    limit.charge("key", "2999", 1.0, 11.0)
+    assert len(limit._groups["key"]) == 1, "and all that are quiet"
 
 
 def test_a_question_about_a_few_messages_does_not_look_at_all_that_are_kept(tmp_path):

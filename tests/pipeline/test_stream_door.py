@@ -1,0 +1,331 @@
+"""Strangers at the doors, over real sockets: known subscribers go on, and nobody takes all there is."""
+
+import os
+import resource
+import socket
+import threading
+import time
+from contextlib import ExitStack, closing, suppress
+from pathlib import Path
+
+import pytest
+import zmq
+from key_folder import KeyFolder
+
+from pipeline.keys.client import ClientKeys
+from pipeline.keys.server import ServerKeys
+from pipeline.publishing import most_connections
+from pipeline.stream import grip, outlet
+from pipeline.stream.grip import Grip
+from pipeline.stream.journal import Journal
+from pipeline.stream.messages import Status
+from pipeline.stream.outlet import Outlet
+from pipeline.stream.publisher import Publisher
+from pipeline.stream.replay_protocol import LastAnswer, LastRequest, Refusal, decode_answer, encode
+from pipeline.stream.replay_server import ReplayServer
+from pipeline.stream.subscriber import Subscriber
+
+ANY_PORT = "tcp://127.0.0.1:*"
+TOPIC = b"vidpipe/1/a/clip/"
+
+
+def until(condition, act=lambda: None, limit_s=20.0):
+    deadline_s = time.monotonic() + limit_s
+    while not condition():
+        assert time.monotonic() < deadline_s
+        act()
+        threading.Event().wait(0.005)
+
+
+def place(address):
+    host, _, port = address.removeprefix("tcp://").rpartition(":")
+    return host, int(port)
+
+
+@pytest.fixture
+def stack():
+    with ExitStack() as stack:
+        yield stack
+
+
+class Sockets(list):
+    """Sockets of one context, kept until it is destroyed."""
+
+    def __init__(self):
+        self._context = zmq.Context()
+
+    def new(self, kind):
+        self.append(self._context.socket(kind))
+        self[-1].setsockopt(zmq.LINGER, 0)
+        return self[-1]
+
+    def close(self):
+        self._context.destroy(linger=0)
+
+
+@pytest.fixture
+def context(stack):
+    return stack.enter_context(closing(Sockets()))
+
+
+def client(context, address, kind=zmq.SUB, topic=b"vidpipe/1/"):
+    link = context.new(kind)
+    link.setsockopt(zmq.RECONNECT_IVL, 20)
+    if kind == zmq.SUB:
+        link.setsockopt(zmq.SUBSCRIBE, topic)
+    link.connect(address)
+    return link
+
+
+def hears(publisher, *links):
+    """Publish until all of them have heard something that was sent from now on."""
+    for link in links:
+        while link.poll(0):
+            link.recv_multipart()
+    until(lambda: all(link.poll(0) for link in links), lambda: publisher.publish(status()))
+
+
+def status():
+    return Status(camera="a", epoch=0, seq=0, state="running")
+
+
+def strangers(stack, address, number):
+    """Connections that say nothing."""
+    links = []
+    for _ in range(number):
+        with suppress(OSError):
+            links.append(stack.enter_context(closing(socket.create_connection(place(address), timeout=10))))
+    return links
+
+
+def test_strangers_who_say_nothing_take_no_place_from_subscribers(stack, context, caplog):
+    publisher = stack.enter_context(Publisher(ANY_PORT, epoch=1, most=8))
+    known = [client(context, publisher.address) for _ in range(3)]
+    hears(publisher, *known)
+    strangers(stack, publisher.address, 40)
+    until(lambda: publisher.sent_away >= 35 and publisher.subscribers <= 8)
+    newcomer = client(context, publisher.address)
+    hears(publisher, newcomer, *known)
+    assert publisher.alarm == "publish.bind: connections are ended, since all of 8 connections are taken"
+    assert caplog.text.count("connections are ended") == 1, "a line a minute"
+
+
+def test_where_all_are_known_who_comes_last_is_sent_away_and_comes_in_once_there_is_room(stack, context):
+    publisher = stack.enter_context(Publisher(ANY_PORT, epoch=1, most=4))
+    known = [client(context, publisher.address) for _ in range(4)]
+    hears(publisher, *known)
+    late = client(context, publisher.address)
+    until(lambda: publisher.sent_away > 1, lambda: publisher.publish(status()))
+    assert not late.poll(0)
+    hears(publisher, *known)
+    known.pop().close()
+    hears(publisher, late, *known)
+
+
+def test_the_same_over_a_path(stack, context, tmp_path):
+    publisher = stack.enter_context(Publisher(f"ipc://{tmp_path}/feed", epoch=1, most=2))
+    known = [client(context, publisher.address) for _ in range(2)]
+    hears(publisher, *known)
+    client(context, publisher.address)
+    until(lambda: publisher.sent_away > 1, lambda: publisher.publish(status()))
+    hears(publisher, *known)
+
+
+def test_another_machine_may_have_half_of_the_places(stack, context, monkeypatch):
+    with monkeypatch.context() as patched:
+        patched.setattr(grip.Link, "remote", "10.0.0.9")
+        publisher = stack.enter_context(Publisher(ANY_PORT, epoch=1, most=6))
+        held = strangers(stack, publisher.address, 3)
+        until(lambda: publisher.subscribers == 3)
+        strangers(stack, publisher.address, 1)
+        until(lambda: publisher.sent_away == 1)
+        assert publisher.alarm.endswith("since 10.0.0.9 has half of all 6 connections")
+        held.pop().close()
+        until(lambda: publisher.subscribers == 2)
+        strangers(stack, publisher.address, 1)
+        until(lambda: publisher.subscribers == 3)
+        assert publisher.sent_away == 1
+
+
+def test_a_descriptor_that_is_another_by_now_is_left_alone():
+    out, into = os.pipe()
+    with socket.create_server(("127.0.0.1", 0)) as server, closing(Grip()) as hand:
+        endpoint = f"tcp://127.0.0.1:{server.getsockname()[1]}"
+        with socket.create_connection(server.getsockname()) as caller, server.accept()[0] as accepted:
+            before = len(list(Path("/proc/self/fd").iterdir()))
+            for other in (out, into, caller.fileno(), 9999):
+                with hand.on(other, endpoint) as link:
+                    assert link is None
+            caller.sendall(b"hello")
+            assert accepted.recv(9, socket.MSG_PEEK) == b"hello"
+            with hand.on(accepted.fileno(), endpoint) as link:
+                assert (link.received_bytes, link.remote) == (5, "")
+                link.hang_up()
+            assert caller.recv(1) == b""
+            assert len(list(Path("/proc/self/fd").iterdir())) == before
+    os.close(out)
+    os.close(into)
+
+
+FLOODS = {
+    "topics": lambda number: b"\x01vidpipe/1/%d" % number,
+    "there and back": lambda number: (b"\x01" if number % 2 else b"\x00") + TOPIC,
+    "something else": lambda _number: b"\x05",
+}
+
+
+@pytest.mark.parametrize("flood", FLOODS)
+def test_a_flood_of_subscriptions_holds_nobody_up(stack, context, monkeypatch, flood):
+    """libzmq reads on within our own send for as long as there is something to read."""
+    monkeypatch.setattr(outlet, "_MOST_SUBSCRIPTIONS", 2000)
+    monkeypatch.setattr(outlet, "_MOST_TOPICS", 500)
+    monkeypatch.setattr(outlet, "_FAR_TOO_MANY_TOPICS", 100_000)
+    publisher = stack.enter_context(Publisher(ANY_PORT, epoch=1))
+    known = client(context, publisher.address)
+    hears(publisher, known)
+    over = threading.Event()
+    attacker = client(context, publisher.address, zmq.XSUB)
+
+    def attack():
+        number = 0
+        while not over.is_set():
+            with suppress(zmq.Again):
+                attacker.send(FLOODS[flood](number), zmq.NOBLOCK)
+                number += 1
+
+    thread = threading.Thread(target=attack)
+    thread.start()
+    events = known.get_monitor_socket(zmq.EVENT_DISCONNECTED)
+    try:
+        until(lambda: publisher.sent_away, lambda: publisher.publish(status()))
+        for _ in range(50):
+            publisher.publish(status())
+    finally:
+        over.set()
+        thread.join()
+    assert not events.poll(0), "the others stay connected"
+    assert publisher.alarm.endswith("since one subscribes to too much")
+    hears(publisher, known)
+    known.disable_monitor()
+    events.close()
+
+
+def test_where_nobody_can_tell_who_floods_all_are_cut_off_and_come_back(stack, context, monkeypatch, tmp_path):
+    monkeypatch.setattr(outlet, "_MOST_TOPICS", 500)
+    publisher = stack.enter_context(Publisher(f"ipc://{tmp_path}/feed", epoch=1))
+    known = client(context, publisher.address)
+    hears(publisher, known)
+    events = known.get_monitor_socket(zmq.EVENT_DISCONNECTED)
+    attacker = client(context, publisher.address, zmq.XSUB)
+    for number in range(900):
+        attacker.send(FLOODS["topics"](number))
+    until(lambda: events.poll(0), publisher.attend)
+    attacker.close()
+    hears(publisher, known)
+    known.disable_monitor()
+    events.close()
+
+
+def test_what_no_topic_begins_with_costs_a_key_its_place_only_in_great_numbers(stack, context, tmp_path, monkeypatch):
+    monkeypatch.setattr(outlet, "_MOST_TOPICS", 20)
+    keys = KeyFolder(tmp_path)
+    carried = keys.new("one")
+    server = ServerKeys.load(keys.folder)
+    publisher = stack.enter_context(Publisher(ANY_PORT, epoch=1, keys=server))
+    link = context.new(zmq.XSUB)
+    ClientKeys.load(carried).secure(link)
+    link.connect(publisher.address)
+    for number in range(100):
+        link.send(b"\x01nonsense/%d" % number)
+    link.send(b"\x01vidpipe/1/")
+    hears(publisher, link)
+    for number in range(30):
+        link.send(b"\x01vidpipe/1/camera%d/" % number)
+    user = ClientKeys.load(carried)._certificate.public_key
+    until(lambda: server.cameras(user) == frozenset(), publisher.attend)
+
+
+@pytest.mark.parametrize("with_keys", [False, True])
+def test_one_who_asks_without_end_starves_nobody_with_the_same_key(stack, context, tmp_path, with_keys):
+    secure = {}
+    keys = carried = None
+    if with_keys:
+        keys = KeyFolder(tmp_path)
+        carried = keys.new("one")
+        server = ServerKeys.load(keys.folder)
+        secure = {"secure": server.secure, "allowed": server.allowed}
+    replay = stack.enter_context(ReplayServer(None, ANY_PORT, **secure))
+    stack.enter_context(Journal(tmp_path / "journal.sqlite", 1, server=replay))
+
+    def dealer():
+        link = context.new(zmq.DEALER)
+        if carried is not None:
+            ClientKeys.load(carried).secure(link)
+        link.connect(replay.address)
+        return link
+
+    def said(link):
+        assert link.poll(10_000)
+        return decode_answer(link.recv_multipart()[0])
+
+    question = encode(LastRequest(id=1))
+    greedy = [dealer() for _ in range(3)]
+    busy = set()
+    while len(busy) < len(greedy):
+        for link in greedy:
+            for _ in range(50):
+                link.send(question)
+            answers = [said(link) for _ in range(50)]
+            if any(isinstance(answer, Refusal) and answer.busy for answer in answers):
+                busy.add(link)
+    polite = dealer()
+    for _ in range(20):
+        polite.send(question)
+        assert isinstance(said(polite), LastAnswer)
+
+
+def test_who_asks_on_and_on_has_to_leave(stack, context, tmp_path, monkeypatch):
+    monkeypatch.setattr("pipeline.stream.replay_server._MOST_EARLY", 50)
+    replay = stack.enter_context(ReplayServer(None, ANY_PORT))
+    stack.enter_context(Journal(tmp_path / "journal.sqlite", 1, server=replay))
+    link = client(context, replay.address, zmq.DEALER)
+
+    def ask():
+        for _ in range(100):
+            with suppress(zmq.Again):
+                link.send(encode(LastRequest(id=1)), zmq.NOBLOCK)
+        while link.poll(0):
+            link.recv_multipart()
+
+    until(lambda: replay.tally.sent_away, ask)
+    assert replay.alarm == "publish.replay: connections are ended, since one asks on and on"
+
+
+def test_strangers_at_the_replay_keep_no_subscriber_from_its_repair(stack, tmp_path):
+    replay = stack.enter_context(ReplayServer(None, ANY_PORT, most=6))
+    journal = stack.enter_context(Journal(tmp_path / "journal.sqlite", 1, server=replay))
+    publisher = stack.enter_context(Publisher(ANY_PORT, epoch=1, sink=journal.record, replay=replay.announced))
+    strangers(stack, replay.address, 30)
+    until(lambda: replay.tally.sent_away >= 24)
+    publisher.publish(status())
+    subscriber = Subscriber(publisher.address, kinds=["status"], last=True, replay=replay.address)
+    with subscriber:
+        assert subscriber.receive(10.0).camera == "a"
+
+
+def test_descriptors_are_left_for_cameras(monkeypatch):
+    limits = {256: 32, 1024: 416, 64: 16, 65536: 1024, resource.RLIM_INFINITY: 1024}
+    for limit, most in limits.items():
+        monkeypatch.setattr(resource, "getrlimit", lambda _what, limit=limit: (limit, limit))
+        assert most_connections(4) == most
+
+
+def test_a_door_takes_no_descriptor_along(context):
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    for _ in range(3):
+        each = Outlet(ANY_PORT)
+        link = client(context, each.address)
+        until(lambda each=each: each.subscribers == 1)
+        each.close()
+        link.close()
+    until(lambda: len(list(Path("/proc/self/fd").iterdir())) <= before + 4)
