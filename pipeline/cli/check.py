@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from pipeline.cli.run import CONFIG_HELP
+from pipeline.cli.options import ConfigOption
 
 
 def check(
     cameras: Annotated[
         list[str] | None, typer.Argument(metavar="[CAMERA]...", help="Cameras to try; all enabled ones if none.")
     ] = None,
-    config: Annotated[Path | None, typer.Option("--config", "-c", help=CONFIG_HELP)] = None,
+    config: ConfigOption = None,
     json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON, one a line.")] = False,
 ) -> None:
     """Check the configuration and its models, then try each camera and say what was found, or why not.

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from pipeline.cli.run import CONFIG_HELP
+from pipeline.cli.options import ConfigOption
 
 
 def health(
@@ -15,7 +14,7 @@ def health(
         str | None,
         typer.Option(metavar="HOST:PORT", help="Where its metrics are; else the configuration's metrics.bind."),
     ] = None,
-    config: Annotated[Path | None, typer.Option("--config", "-c", help=CONFIG_HELP)] = None,
+    config: ConfigOption = None,
     alive: Annotated[bool, typer.Option("--alive", help="Ask only whether it lives: models may still load.")] = False,
     timeout: Annotated[float, typer.Option(min=0.1, metavar="SECONDS", help="How long to wait.")] = 3.0,
 ) -> None:

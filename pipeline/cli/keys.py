@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pipeline.cli.run import CONFIG_HELP
+from pipeline.cli.options import ConfigOption
 
 if TYPE_CHECKING:
     from pipeline.config.schema import Config
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
 keys = typer.Typer(help="Make, list and revoke the keys of those who may connect.", no_args_is_help=True)
 
-_Config = Annotated[Path | None, typer.Option("--config", "-c", help=CONFIG_HELP)]
 _Folder = Annotated[
     Path | None, typer.Option(help="The key folder; else publish.keys of the configuration, else the user's own.")
 ]
@@ -37,7 +36,7 @@ def new(
         str | None, typer.Option(help="Where it connects to; else publish.bind, with this machine's name for all.")
     ] = None,
     folder: _Folder = None,
-    config: _Config = None,
+    config: ConfigOption = None,
 ) -> None:
     """Make a client's key. The file with its secret is carried to the client and kept nowhere else.
 
@@ -62,7 +61,7 @@ def new(
 def show(
     json: Annotated[bool, typer.Option("--json", help="Print the clients as JSON, one a line.")] = False,
     folder: _Folder = None,
-    config: _Config = None,
+    config: ConfigOption = None,
 ) -> None:
     """List the clients, and what each may do.
 
@@ -84,7 +83,7 @@ def show(
 
 
 @keys.command()
-def revoke(name: _Name, folder: _Folder = None, config: _Config = None) -> None:
+def revoke(name: _Name, folder: _Folder = None, config: ConfigOption = None) -> None:
     """Shut a client out: a vidpipe that runs cuts its connection within seconds.
 
     Example: vidpipe keys revoke control-room

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from pipeline.cli.run import CONFIG_HELP
+from pipeline.cli.options import ConfigOption
 
 
-def reload(config: Annotated[Path | None, typer.Option("--config", "-c", help=CONFIG_HELP)] = None) -> None:
+def reload(config: ConfigOption = None) -> None:
     """Have a running vidpipe take over its configuration file as it is now.
 
     The file is checked whole: where something is wrong, nothing changes. Cameras that did not change lose no frame.
@@ -28,7 +27,7 @@ def reset(
     cameras: Annotated[
         list[str] | None, typer.Argument(metavar="[CAMERA]...", help="Cameras that shall forget; all if none.")
     ] = None,
-    config: Annotated[Path | None, typer.Option("--config", "-c", help=CONFIG_HELP)] = None,
+    config: ConfigOption = None,
 ) -> None:
     """Have cameras of a running vidpipe begin with an empty memory (or what their continuity.operator says).
 

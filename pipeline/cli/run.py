@@ -5,12 +5,12 @@ from __future__ import annotations
 import atexit
 import os
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from pipeline.cli.log import LogFormat, log_to_stderr, tell
+from pipeline.cli.options import ConfigOption
 from pipeline.cli.writer import Lines, LineWriter
 
 if TYPE_CHECKING:
@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from pipeline.config.schema import Camera, Config
     from pipeline.redaction import Secrets
 
-CONFIG_HELP = "Configuration file; else $VIDPIPE_CONFIG, vidpipe.yaml, configs/vidpipe.yaml, or the built-in one."
-
 _MOST_LOG_LINES = 10_000
 
 
@@ -28,7 +26,7 @@ def run(
     cameras: Annotated[
         list[str] | None, typer.Argument(metavar="[CAMERA]...", help="Cameras to run; all enabled ones if none.")
     ] = None,
-    config: Annotated[Path | None, typer.Option("--config", "-c", help=CONFIG_HELP)] = None,
+    config: ConfigOption = None,
     duration: Annotated[float | None, typer.Option(min=0.1, metavar="SECONDS", help="Stop after this long.")] = None,
     backend: Annotated[
         str | None,

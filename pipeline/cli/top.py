@@ -6,12 +6,11 @@ import signal
 import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pipeline.cli.run import CONFIG_HELP
+from pipeline.cli.options import AddressOption, ConfigOption, KeysOption
 
 if TYPE_CHECKING:
     from pipeline.operations.overview import Overview
@@ -24,13 +23,9 @@ def top(
     cameras: Annotated[
         list[str] | None, typer.Argument(metavar="[CAMERA]...", help="Cameras to show; all if none.")
     ] = None,
-    config: Annotated[Path | None, typer.Option("--config", "-c", help=CONFIG_HELP)] = None,
-    address: Annotated[
-        str | None, typer.Option(help="The publisher's address; else the configuration's publish.bind.")
-    ] = None,
-    keys: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="The key file that vidpipe keys new wrote for this client.")
-    ] = None,
+    config: ConfigOption = None,
+    address: AddressOption = None,
+    keys: KeysOption = None,
     json: Annotated[bool, typer.Option("--json", help="Print figures as JSON, one object a line.")] = False,
     once: Annotated[bool, typer.Option("--once", help="Show the figures once, and leave.")] = False,
     every: Annotated[
@@ -45,14 +40,14 @@ def top(
     Example: vidpipe top --once
     """
     from engines.errors import StreamError
+    from pipeline.cli.target import target_of
     from pipeline.cli.top_view import open_view
-    from pipeline.cli.watch import address_in, target_of
     from pipeline.operations.overview import Overview
     from pipeline.stream.subscriber import Subscriber
 
     # a table on the terminal is put away whatever ends us
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    target = address or (address_in(keys) if keys else "") or target_of(config, cameras or [])
+    target = target_of(address, keys, config, cameras or [])
     overview = Overview()
     # what is lost on the way is old news here: nothing is asked for again
     with Subscriber(target, cameras or None, kinds=("clip", "status"), keys=keys, repair=False) as subscriber:

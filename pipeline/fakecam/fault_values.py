@@ -11,6 +11,7 @@ import msgspec
 from engines.errors import ConfigError
 
 NUMBER = re.compile(r"([+-]?\d+(?:\.\d+)?)(ms|s|%)?")
+_SHORT = {"seconds": "s", "share": "", "viewers": "", "RTSP status": "", "bytes a second": "a second"}
 _SUFFIXES = ("_per_s", "_bytes", "_s")
 _SCALES = {"seconds": {"": 1.0, "s": 1.0, "ms": 1e-3}, "share": {"": 1.0, "%": 1e-2}}
 
@@ -70,8 +71,8 @@ def _measured(kind: type[Any]) -> list[str]:
 
 def _shown(kind: type[Any], name: str, value: object) -> str:
     number = f"{value:g}" if isinstance(value, float) else str(value)
-    unit = unit_of(kind, name).partition(" (")[0]
-    unit = {"seconds": "s", "share": ""}.get(unit, unit)
+    unit = unit_of(kind, name)
+    unit = _SHORT.get(unit, unit)
     for suffix in _SUFFIXES:
         name = name.removesuffix(suffix)
     return f"{name}={number} {unit}".rstrip()

@@ -65,7 +65,7 @@ class Close(_Fault, frozen=True):
 class Answer(_Fault, frozen=True):
     """Answers one kind of request with a status such as 404 or 503."""
 
-    status: Annotated[int, Meta(ge=300, le=599, description="RTSP status codes")]
+    status: Annotated[int, Meta(ge=300, le=599, description="RTSP status")]
     at: Step = "DESCRIBE"
 
 

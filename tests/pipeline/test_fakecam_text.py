@@ -161,6 +161,8 @@ def test_every_command_is_answered_in_one_line() -> None:
         ("drip 0.5 4", "drip interval=0.5 s for 4 s"),
         ("corrupt 0.3 @3", "corrupt rate=0.3 seed=0 flips=20 bits in 3 s until cleared"),
         ("jump -3", "jump by=-3 s once"),
+        ("answer 404", "answer status=404 at=DESCRIBE until cleared"),
+        ("full 2 5", "full viewers=2 for 5 s"),
         ("reset", "reset once"),
         ("reset PLAY", "reset at=PLAY until cleared"),
         ("resize 320x240", "resize width=320 pixels height=240 pixels until cleared"),
