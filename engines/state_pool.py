@@ -111,9 +111,10 @@ class StatePool:
             raise ModelError(
                 f"the state pool of {self._model} has {self.capacity} rows, all in use: open it with a larger capacity"
             )
-        row = self._keys[key] = self._free.pop()
-        self._held[row] = True
+        row = self._free[-1]
         self.zero(np.array([row]))
+        self._keys[key] = self._free.pop()
+        self._held[row] = True
         return row
 
     def release(self, row: int) -> None:

@@ -22,6 +22,7 @@ from pipeline.live import LiveCameras
 from pipeline.operations.metrics import Gauges
 from pipeline.operations.monitor import Monitor
 from pipeline.orders import Orders
+from pipeline.prepared import check
 from pipeline.publishing import Publishing, open_publishing
 from pipeline.reload import Loader, Reloader
 from pipeline.stop_signals import hang_ups_kept, stop_signals
@@ -105,7 +106,9 @@ def run(
         loop = InferenceLoop(fleet, publisher, _each(listener, monitor.observe), monitor.alarms)
         live = LiveCameras(fleet, loop, settings, insecure=options.insecure, keys=keys, keeper=keeper)
         stack.callback(live.close)
-        live.apply(live.prepare(cameras))
+        checked = check(cameras)
+        live.begin(checked)
+        live.apply(live.open(checked))
         models = tuple(model.describe() for model in live.models.values())
         announce(Started(publisher.address, models, monitor.address, keys is not None))
         load = options.load or partial(_unchanged, config, cameras)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from engines.errors import StreamError
 from pipeline.capture.fleet import Fleet
 from pipeline.durability.keeper import Seat
 from pipeline.inference.continuity import Cause
@@ -15,26 +15,24 @@ from pipeline.inference.loop import InferenceLoop
 from pipeline.inference.models import OpenModel, open_model
 from pipeline.inference.runner import ModelRunner
 from pipeline.inference.session import CameraMemory
-from pipeline.inputs.packing import InputPacker
-from pipeline.inputs.plan import input_plans, unconfigured
-from pipeline.inputs.receiver import InputReceiver
-from pipeline.plan import capture_plan, load_bundles
-from pipeline.prepared import Changes, Prepared
+from pipeline.inputs.plan import unconfigured
+from pipeline.live_inputs import LiveInputs
+from pipeline.prepared import Changes, Checked, Prepared, check
+from pipeline.stream.messages import ModelInfo
 
 if TYPE_CHECKING:
     from engines.snapshot import Snapshot
     from pipeline.capture.supervisor import CameraSupervisor
     from pipeline.config.schema import Camera, Inference
     from pipeline.durability.keeper import StateKeeper
-    from pipeline.inputs.receiver import InputPlan
     from pipeline.keys.server import ServerKeys
 
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class _Moving:
-    """A camera between two seats, with all that it takes along."""
+class _Place:
+    """A camera with all that it brings to a seat."""
 
     supervisor: CameraSupervisor
     memory: CameraMemory
@@ -60,10 +58,9 @@ class LiveCameras:
         self.memories: dict[str, CameraMemory] = {}
         self.runners: dict[str, ModelRunner] = {}  # by model
         self._fleet, self._loop = fleet, loop
-        self._settings, self._insecure, self._keeper = settings, insecure, keeper
-        self._inputs: list[InputPlan] = []
-        self._keys = keys
-        self._receiver = InputReceiver([], insecure=insecure, keys=keys)
+        self._settings, self._keeper = settings, keeper
+        self._inputs = LiveInputs(insecure=insecure, keys=keys)
+        self._begun: dict[str, _Place] = {}
 
     def prepare(self, cameras: Mapping[str, Camera]) -> Prepared:
         """Check a set of cameras and open its models; changes nothing here. From any thread, one call at a time.
@@ -72,50 +69,68 @@ class LiveCameras:
             ConfigError: a camera contradicts its model.
             ModelError: a model is missing, damaged, or does not run here.
         """
-        bundles = load_bundles(cameras)
-        plans = {name: capture_plan(name, camera, bundles[camera.model]) for name, camera in cameras.items()}
-        inputs = input_plans(cameras, bundles)
+        return self.open(check(cameras))
+
+    def open(self, checked: Checked) -> Prepared:
+        """The second half of `prepare`."""
+        cameras = checked.cameras.values()
         opened: dict[str, OpenModel] = {}
-        try:
-            for model, bundle in bundles.items():
-                count = sum(camera.model == model for camera in cameras.values())
+        with ExitStack() as undo:
+            for model, bundle in checked.bundles.items():
+                count = sum(camera.model == model for camera in cameras)
                 now = self.models.get(model)
                 if now is None or not now.fits(bundle, count):
-                    live = any(camera.model == model and camera.source.live for camera in cameras.values())
+                    live = any(camera.model == model and camera.source.live for camera in cameras)
                     opened[model] = open_model(bundle, self._settings, count, timed=live)
-        except BaseException:
-            for each in opened.values():
-                each.close()
-            raise
-        return Prepared(cameras, bundles, plans, inputs, opened)
+                    undo.callback(opened[model].close)
+            undo.pop_all()
+        return Prepared(checked.cameras, checked.bundles, checked.plans, checked.inputs, opened)
 
-    def apply(self, prepared: Prepared) -> Changes:
-        """Take over what was prepared.
+    def begin(self, checked: Checked) -> None:
+        """Have cameras that go on with a memory connect while models are being opened: each second widens its gap.
+
+        For others, frames that come before their model is ready would only be dropped. Before the first `apply` only.
 
         Raises:
-            StreamError: the address of an input cannot be bound; nothing has changed then.
+            StreamError: the address of an input cannot be bound; no camera was touched then.
+            OSError: the system has no memory or descriptors left for the cameras.
         """
-        self._loop.drain()
-        self._reopen_inputs(prepared)
-        changes = self._compare(prepared)
-        for name in changes.removed:
-            self._drop(name)
-        before = dict(self.runners)
-        replaced = self._install(prepared)
-        # all leave before the first is seated: cameras of two models that are full may change places
-        moving = {
-            name: self._unseat(name, before[camera.model], prepared)
-            for name, camera in self.cameras.items()
-            if name in prepared.cameras
-        }
-        for name, seated in moving.items():
-            if seated is not None:
-                self._seat(name, seated, prepared)
-        for name in changes.added:
-            self._add(name, prepared)
+        self._inputs.reopen(checked.inputs)
+        with ExitStack() as undo:
+            for name in checked.cameras:
+                self._begun[name] = self._new_place(name, checked, undo)
+            undo.pop_all()
+        for place in self._begun.values():
+            if place.snapshot is not None:
+                self._fleet.admit(place.supervisor)
+        self._fleet.start()
+
+    def apply(self, prepared: Prepared) -> Changes:
+        """Take over what was prepared, or, where that cannot be done, close it and leave everything as it was.
+
+        Raises:
+            StreamError: the address of an input cannot be bound.
+            ModelError: an engine fails.
+            OSError: the system has no memory or descriptors left for further cameras.
+        """
+        changes, before = self._compare(prepared), self.models
+        with ExitStack() as undo:
+            undo.callback(prepared.close)
+            self._loop.drain()
+            last = {name: self._loop.last_status(name) for name in changes.removed}
+            places = self._rearrange(prepared, changes, undo)
+            undo.pop_all()
+        # from here on nothing can fail that could not fail in any turn of the loop
+        for name, status in last.items():
+            self._loop.remove(name, status)
+            self._fleet.remove(name)
+            del self.memories[name]
+        for name, place in places.items():
+            self._settle(name, place, prepared)
+        for name, camera in prepared.cameras.items():
+            self.memories[name].policy = camera.continuity
         self.cameras = dict(prepared.cameras)
-        for model in [*replaced, *self._unused(prepared)]:
-            model.close()
+        self._tidy(before, prepared)
         for sentence in unconfigured(prepared.cameras, prepared.bundles):
             _log.warning("%s", sentence)
         return changes
@@ -124,37 +139,6 @@ class LiveCameras:
         """Let the continuity policy decide what a cause from outside does to these cameras' memories."""
         for name in names:
             self.memories[name].interrupt(cause)
-
-    def close(self) -> None:
-        """Free the models and the inputs; the fleet is not its own."""
-        self._receiver.close()
-        for model in self.models.values():
-            model.close()
-
-    def _compare(self, prepared: Prepared) -> Changes:
-        new, old = prepared.cameras, self.cameras
-        both = [name for name in new if name in old]
-        return Changes(
-            added=tuple(name for name in new if name not in old),
-            removed=tuple(name for name in old if name not in new),
-            changed=tuple(n for n in both if old[n] != new[n] or self.memories[n].model.sha != prepared.sha(n)),
-        )
-
-    def _install(self, prepared: Prepared) -> list[OpenModel]:
-        """Put new engines under their models' names; gives those that were there, which still have their cameras."""
-        replaced = [self.models[name] for name in prepared.opened if name in self.models]
-        for name, model in prepared.opened.items():
-            self.models[name] = model
-            self.runners[name] = ModelRunner(
-                model.encoder,
-                model.temporal,
-                [],
-                self.memories,
-                self._fleet.wake,
-                inputs=self._packer(model),
-                most=model.best_batch,
-            )
-        return replaced
 
     def remember_when_due(self) -> None:
         """Take checkpoints at their time; cheap enough for each turn of the loop."""
@@ -169,90 +153,117 @@ class LiveCameras:
                 for name, camera in self.cameras.items()
             )
 
-    def _add(self, name: str, prepared: Prepared) -> None:
-        plan, memory = prepared.plans[name], self._new_memory(name, prepared)
-        manifest = prepared.bundles[prepared.cameras[name].model].manifest
-        restored = self._keeper.restore(plan, manifest, memory) if self._keeper is not None else None
-        if restored is None:
-            self._seat(name, _Moving(self._fleet.add(plan), memory), prepared)
-        else:
-            supervisor = self._fleet.add(plan, restored.resume)
-            supervisor.coded_size = restored.size
-            self._seat(name, _Moving(supervisor, memory, restored.snapshot), prepared)
+    def close(self) -> None:
+        """Free the models and the inputs; the fleet is not its own."""
+        self._inputs.close()
+        for name, place in self._begun.items():
+            if name not in self._fleet.cameras:
+                place.supervisor.close()
+        for model in self.models.values():
+            model.close()
 
-    def _drop(self, name: str) -> None:
-        self._loop.remove(name)
-        self.runners[self.cameras[name].model].dismiss(name)
-        self._fleet.remove(name)
-        del self.memories[name]
+    def _compare(self, prepared: Prepared) -> Changes:
+        new, old = prepared.cameras, self.cameras
+        both = [name for name in new if name in old]
+        return Changes(
+            added=tuple(name for name in new if name not in old),
+            removed=tuple(name for name in old if name not in new),
+            changed=tuple(n for n in both if old[n] != new[n] or self.memories[n].model.sha != prepared.sha(n)),
+        )
 
-    def _unseat(self, name: str, before: ModelRunner, prepared: Prepared) -> _Moving | None:
-        """Bring a camera that stays under its new settings, with as much of what it has as they allow.
+    def _rearrange(self, prepared: Prepared, changes: Changes, undo: ExitStack) -> dict[str, _Place]:
+        """Open inputs and put cameras into their new seats; gives those that have one. `undo` puts everything back."""
+        runners, plans = self.runners, self._inputs.plans
+        undo.callback(self._use, self.models, runners)
+        self._inputs.reopen(prepared.inputs)
+        if self._inputs.plans is not plans:
+            undo.callback(self._inputs.restore, plans)
+        new = {name: self._new_runner(model) for name, model in prepared.opened.items()}
+        self._use({**self.models, **prepared.opened}, {**runners, **new})
+        moving = {name: self._move(name, runners, prepared, undo) for name in prepared.cameras if name in self.cameras}
+        places = {name: place for name, place in moving.items() if place is not None}
+        # all leave before the first is seated: cameras of two models that are full may change places
+        for name in (*changes.removed, *places):
+            snapshot = self._unseat(name, runners[self.cameras[name].model], undo)
+            if name in places and places[name].memory is self.memories[name]:
+                places[name] = replace(places[name], snapshot=snapshot)
+        for name in changes.added:
+            begun = name in self._begun
+            places[name] = self._begun.pop(name) if begun else self._new_place(name, prepared, undo)
+        for name, place in places.items():
+            runner = self.runners[prepared.cameras[name].model]
+            runner.enlist(place.supervisor, place.snapshot, place.processed)
+            undo.callback(runner.dismiss, name)
+        return places
 
-        None where it keeps its seat.
-        """
+    def _use(self, models: dict[str, OpenModel], runners: dict[str, ModelRunner]) -> None:
+        self.models, self.runners = models, runners
+        for name, runner in runners.items():
+            runner.inputs = self._inputs.packer(models[name])
+
+    def _new_runner(self, model: OpenModel) -> ModelRunner:
+        return ModelRunner(model.encoder, model.temporal, [], self.memories, self._fleet.wake, most=model.best_batch)
+
+    def _move(self, name: str, before: Mapping[str, ModelRunner], prepared: Prepared, undo: ExitStack) -> _Place | None:
+        """What a camera that stays takes along, as much as its new settings allow; None where it keeps its seat."""
         old, new = self.cameras[name], prepared.cameras[name]
-        memory, supervisor, processed = self.memories[name], self._fleet.cameras[name], before.processed[name]
-        memory.policy = new.continuity
+        memory, supervisor, runner = self.memories[name], self._fleet.cameras[name], before[old.model]
         read_anew = prepared.plans[name] != supervisor.plan
         remembers = memory.model.sha == prepared.sha(name) and old.fps == new.fps
-        if not read_anew and remembers and before is self.runners[new.model]:
+        if not read_anew and remembers and runner is self.runners[new.model]:
             return None
-        snapshot = before.dismiss(name)
-        if read_anew:
-            supervisor, processed = self._fleet.replace(prepared.plans[name]), 0
-        if remembers and (old.source, old.crop) != (new.source, new.crop):
-            memory.interrupt(Cause.OPERATOR)
         if not remembers:
+            memory = self._new_memory(name, prepared)
+        if not read_anew:
+            return _Place(supervisor, memory, processed=runner.processed[name])
+        supervisor = self._fleet.make(prepared.plans[name], supervisor.ring.last_written())
+        undo.callback(supervisor.close)
+        return _Place(supervisor, memory)
+
+    def _unseat(self, name: str, runner: ModelRunner, undo: ExitStack) -> Snapshot:
+        processed = runner.processed[name]
+        snapshot = runner.dismiss(name)
+        undo.callback(runner.enlist, self._fleet.cameras[name], snapshot, processed)
+        return snapshot
+
+    def _settle(self, name: str, place: _Place, prepared: Prepared) -> None:
+        """Have a camera that has its seat captured, remembered and looped as it is to be from now on."""
+        old, new, memory = self.cameras.get(name), prepared.cameras[name], self.memories.get(name)
+        if memory is not None and memory is not place.memory:
             cause = Cause.OPERATOR if memory.model.sha == prepared.sha(name) else Cause.MODEL_CHANGE
             self._loop.end(name, cause)
-            before_it, memory = memory, self._new_memory(name, prepared)
-            memory.succeed(before_it, cause)
-        return _Moving(supervisor, memory, snapshot if remembers else None, processed)
+            place.memory.succeed(memory, cause)
+        elif old is not None and (old.source, old.crop) != (new.source, new.crop):
+            place.memory.interrupt(Cause.OPERATOR)
+        if self._fleet.cameras.get(name) is not place.supervisor:
+            if name in self._fleet.cameras:
+                self._fleet.remove(name)
+            self._fleet.admit(place.supervisor)
+        place.memory.model = self.models[new.model].info
+        self.memories[name] = place.memory
+        self._loop.add(place.supervisor, self.runners[new.model], place.memory)
 
-    def _seat(self, name: str, moving: _Moving, prepared: Prepared) -> None:
-        """Give a camera its place in a runner and in the loop."""
-        runner = self.runners[prepared.cameras[name].model]
-        self.memories[name] = moving.memory
-        runner.enlist(moving.supervisor, moving.snapshot, moving.processed)
-        self._loop.add(moving.supervisor, runner, moving.memory)
+    def _new_place(self, name: str, checked: Checked, undo: ExitStack) -> _Place:
+        plan, memory = checked.plans[name], self._new_memory(name, checked)
+        manifest = checked.bundle(name).manifest
+        restored = self._keeper.restore(plan, manifest, memory) if self._keeper is not None else None
+        supervisor = self._fleet.make(plan, restored.resume if restored else None)
+        undo.callback(supervisor.close)
+        if restored is None:
+            return _Place(supervisor, memory)
+        supervisor.coded_size = restored.size
+        return _Place(supervisor, memory, restored.snapshot)
 
-    def _new_memory(self, name: str, prepared: Prepared) -> CameraMemory:
-        camera = prepared.cameras[name]
-        model = self.models[camera.model]
-        manifest = model.bundle.manifest
-        return CameraMemory(name, manifest, model.info, camera.fps or manifest.input.fps, camera.continuity)
+    def _new_memory(self, name: str, checked: Checked) -> CameraMemory:
+        """Nobody knows yet what will run its model: `_settle` says it."""
+        camera, manifest = checked.cameras[name], checked.bundle(name).manifest
+        model = ModelInfo(manifest.name, manifest.version, checked.sha(name), "", "")
+        return CameraMemory(name, manifest, model, camera.fps or manifest.input.fps, camera.continuity)
 
-    def _reopen_inputs(self, prepared: Prepared) -> None:
-        """Sockets stay as they are unless the configuration has other inputs now: then all are opened anew."""
-        if prepared.inputs == self._inputs:
-            return
-        self._receiver.close()  # the same address may be bound again
-        try:
-            self._receiver = InputReceiver(prepared.inputs, insecure=self._insecure, keys=self._keys)
-            self._inputs = prepared.inputs
-        except StreamError:
-            self._receiver = self._inputs_as_before()
-            raise
-        finally:
-            for name, runner in self.runners.items():
-                runner.inputs = self._packer(self.models[name])
-
-    def _inputs_as_before(self) -> InputReceiver:
-        """The sockets that were closed a moment ago; none where somebody has taken an address, or a key is gone."""
-        try:
-            return InputReceiver(self._inputs, insecure=self._insecure, keys=self._keys)
-        except StreamError as error:
-            _log.error("cameras run without their further inputs until the next reload: %s", error)
-            self._inputs = []
-            return InputReceiver([])
-
-    def _packer(self, model: OpenModel) -> InputPacker | None:
-        further = model.bundle.manifest.further
-        return InputPacker(further, self._receiver) if further else None
-
-    def _unused(self, prepared: Prepared) -> list[OpenModel]:
-        names = [name for name in self.models if name not in prepared.bundles]
-        for name in names:
-            del self.runners[name]
-        return [self.models.pop(name) for name in names]
+    def _tidy(self, before: Mapping[str, OpenModel], prepared: Prepared) -> None:
+        """Close the models that no camera has any more."""
+        for name in [name for name in self.models if name not in prepared.bundles]:
+            del self.models[name], self.runners[name]
+        for name, model in before.items():
+            if self.models.get(name) is not model:
+                model.close()

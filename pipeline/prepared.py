@@ -1,10 +1,13 @@
-"""A set of cameras made ready to be taken over, and what taking it over changes."""
+"""A set of cameras checked, then made ready to be taken over, and what taking it over changes."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from pipeline.inputs.plan import input_plans
+from pipeline.plan import capture_plan, load_bundles
 
 if TYPE_CHECKING:
     from engines.bundle import Bundle
@@ -15,18 +18,40 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Prepared:
-    """All that a set of cameras needs and that takes time: checked, loaded and compiled."""
+class Checked:
+    """A set of cameras that agrees with its models; nothing is open yet."""
 
     cameras: Mapping[str, Camera]
     bundles: Mapping[str, Bundle]
     plans: Mapping[str, CapturePlan]
     inputs: list[InputPlan]
-    opened: Mapping[str, OpenModel]  # models that are not open yet, or no longer fit
+
+    def bundle(self, camera: str) -> Bundle:
+        """The model that a camera gets."""
+        return self.bundles[self.cameras[camera].model]
 
     def sha(self, camera: str) -> str:
         """The hash of the model that a camera gets."""
-        return self.bundles[self.cameras[camera].model].sha
+        return self.bundle(camera).sha
+
+
+def check(cameras: Mapping[str, Camera]) -> Checked:
+    """Hold a set of cameras against its models, which are read and not opened.
+
+    Raises:
+        ConfigError: a camera contradicts its model.
+        ModelError: a model is missing or damaged.
+    """
+    bundles = load_bundles(cameras)
+    plans = {name: capture_plan(name, camera, bundles[camera.model]) for name, camera in cameras.items()}
+    return Checked(cameras, bundles, plans, input_plans(cameras, bundles))
+
+
+@dataclass(frozen=True)
+class Prepared(Checked):
+    """All that a set of cameras needs and that takes time: checked, loaded and compiled."""
+
+    opened: Mapping[str, OpenModel]  # models that are not open yet, or no longer fit
 
     def close(self) -> None:
         """Free what was opened in vain."""

@@ -122,8 +122,11 @@ class Reloader:
         try:
             changes = self._live.apply(ready.prepared)
         except VidpipeError as error:
-            ready.prepared.close()
             self._refuse(ready.asked, error)
+            return
+        except (OSError, MemoryError, RuntimeError) as error:  # the last is what engines raise that ran out of memory
+            reason = (error.strerror if isinstance(error, OSError) else str(error)) or type(error).__name__
+            self._refuse(ready.asked, ConfigError(f"it cannot be taken over now: {reason}"))
             return
         for name in changes.removed:
             self._monitor.forget(name)

@@ -35,17 +35,36 @@ class Fleet:
             self.add(plan)
 
     def add(self, plan: CapturePlan, resume: tuple[int, int] | None = None) -> CameraSupervisor:
-        """Take in a camera; its capture process starts at the next `wait`. For `resume` see `CameraSupervisor`.
+        """Make a camera and take it in.
+
+        Raises:
+            OSError: see `make`.
+            ValueError: there is one of that name.
+        """
+        camera = self.make(plan, resume)
+        self.admit(camera)
+        return camera
+
+    def make(self, plan: CapturePlan, resume: tuple[int, int] | None = None) -> CameraSupervisor:
+        """A camera that is not in the fleet yet: `admit` it, or `close` it. For `resume` see `CameraSupervisor`.
+
+        Raises:
+            OSError: the system has no memory or descriptors left.
+        """
+        return CameraSupervisor(plan, resume)
+
+    def admit(self, camera: CameraSupervisor) -> None:
+        """Take in a camera; its capture process starts with the next `wait` or `start`.
 
         Raises:
             ValueError: there is one of that name.
         """
-        if plan.name in self.cameras:
-            raise ValueError(f"the fleet has a camera {plan.name} already: remove it first")
-        camera = self.cameras[plan.name] = CameraSupervisor(plan, resume)
+        name = camera.plan.name
+        if name in self.cameras:
+            raise ValueError(f"the fleet has a camera {name} already: remove it first")
+        self.cameras[name] = camera
         self._selector.register(camera.bell, selectors.EVENT_READ, partial(self._arrive, camera))
         self._next_tick_s = 0.0
-        return camera
 
     def remove(self, name: str) -> None:
         """Let a camera go without waiting for its capture process; frames in its ring are lost."""
@@ -57,11 +76,9 @@ class Fleet:
         self._leaving.append(camera)
         self._next_tick_s = 0.0
 
-    def replace(self, plan: CapturePlan) -> CameraSupervisor:
-        """Read a camera in another way from now on; a live one's media clock goes on."""
-        resume = self.cameras[plan.name].ring.last_written()
-        self.remove(plan.name)
-        return self.add(plan, resume)
+    def start(self) -> None:
+        """Start the capture processes of new cameras without waiting for anything; what they give waits as well."""
+        self._tick(time.monotonic())
 
     def watch(self, fd: int) -> None:
         """End a `wait` also when this descriptor can be read; whoever it belongs to has to read it then."""

@@ -48,6 +48,10 @@ class Health:
         self._complaints: deque[tuple[float, int]] = deque([(now_s, counts.damaged if counts else 0)])
         self._degraded = False
 
+    def excuse(self, now_s: float) -> None:
+        """The reader could not take a frame until now."""
+        self._taken = (self._taken[0], now_s)
+
     @property
     def heard_s(self) -> float:
         """When the last frame was seen to come, or the reader to hold frames up on purpose."""

@@ -15,6 +15,7 @@ import mmap
 import os
 import struct
 import tempfile
+from contextlib import ExitStack
 from dataclasses import dataclass
 from enum import IntFlag
 from typing import NamedTuple
@@ -136,11 +137,19 @@ class RollingBuffer:
 
     @classmethod
     def create(cls, slots: int, height: int, width: int) -> RollingBuffer:
-        """Allocate a ring of zeros; `fd` may be inherited by the capture process."""
-        fd = _anonymous_file()
-        os.ftruncate(fd, _size(slots, height, width))
-        _keep_size(fd)
-        return cls(fd, slots, height, width)
+        """Allocate a ring of zeros; `fd` may be inherited by the capture process.
+
+        Raises:
+            OSError: the system has no memory or descriptors left.
+        """
+        with ExitStack() as undo:
+            fd = _anonymous_file()
+            undo.callback(os.close, fd)
+            os.ftruncate(fd, _size(slots, height, width))
+            _keep_size(fd)
+            ring = cls(fd, slots, height, width)
+            undo.pop_all()
+        return ring
 
     # -- writer ------------------------------------------------------------------------------------------------------
 

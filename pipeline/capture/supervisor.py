@@ -26,6 +26,7 @@ _HUNG_AFTER_S = 0.5  # beyond the stall limit, at which the capture process give
 _START_S = 5.0  # a Python process on a busy machine
 _GRACE_S = 0.5
 _TICK_S = 0.25
+_AWAY_S = 1.0
 _LATEST_NS = 1 << 60  # 36 years: no media clock comes there by itself
 _CRASH = (EndReason.CRASHED, EndReason.HUNG)
 
@@ -65,8 +66,12 @@ class CameraSupervisor:
     def __init__(self, plan: CapturePlan, resume: tuple[int, int] | None = None) -> None:
         self.plan = plan
         self._resume = resume
-        self.bell = Bell()
         self.ring = RollingBuffer.create(plan.slots, plan.height, plan.width)
+        try:
+            self.bell = Bell()
+        except BaseException:
+            self.ring.close()
+            raise
         self.state = CameraState.CONNECTING
         self.detail = ""
         self.connections = 0
@@ -97,7 +102,7 @@ class CameraSupervisor:
     def tick(self, now_s: float) -> None:
         """Do what is due at the monotonic time `now_s`: start, restart, look, or end a process that hangs."""
         self._collect(now_s)
-        self._leave_out_old(now_s)
+        self._catch_up(now_s)
         if self.process is not None:
             self._look(now_s)
         elif not self.over and self._leaving is None and now_s >= self._retry_at_s:
@@ -230,15 +235,19 @@ class CameraSupervisor:
         elif self.state in FLOWING and state is not self.state:
             self._become(state, detail_of(state))
 
-    def _leave_out_old(self, now_s: float) -> None:
+    def _catch_up(self, now_s: float) -> None:
         """After a time in which nobody read, the camera's present counts and not what lay in the ring.
 
         A reader that is slow is another matter: for that one frames are thinned evenly, by the capture process.
         """
-        away_s = now_s - min(self._ticked_s, self._health.taken_s)
+        unread_s, away_s = now_s - min(self._ticked_s, self._health.taken_s), now_s - self._ticked_s
         self._ticked_s = now_s
-        if away_s >= self.plan.stall_s and self.plan.source.live and not self._waits and self.ring.is_sound():
+        if unread_s >= self.plan.stall_s and self.plan.source.live and not self._waits and self.ring.is_sound():
             self.ring.expire(round((now_s - self.plan.stall_s) * 1e9))
+        if away_s >= _AWAY_S:
+            # this process was away, as while it opens models: what was said meanwhile is older than what is judged now
+            self.listen(now_s)
+            self._health.excuse(now_s)
 
     def _limit_s(self) -> float:
         """How long a process may give no frame before it counts as hung."""

@@ -72,11 +72,15 @@ class InferenceLoop:
         """End a camera's open events."""
         self._send(self._lanes[name].memory.close(cause))
 
-    def remove(self, name: str) -> None:
-        """Let a camera go; its open events end here, and its last status says that it is stopped."""
+    def last_status(self, name: str) -> Status:
+        """What is to be said last of a camera that will be let go: that it is stopped."""
+        return self._status(self._lanes[name], CameraState.STOPPED)
+
+    def remove(self, name: str, last: Status) -> None:
+        """Let a camera go, which its runner may have forgotten; its open events end here."""
         lane = self._lanes.pop(name)
         self._send(lane.memory.close())
-        self._send([self._status(lane, CameraState.STOPPED)])
+        self._send([last])
         self._runners = list({id(each.runner): each.runner for each in self._lanes.values()}.values())
         self._shown.pop(name, None)
         self._ending.discard(name)

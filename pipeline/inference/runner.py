@@ -12,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engines.encoder import Encoder
-from engines.errors import ModelError
 from engines.snapshot import Snapshot
 from engines.temporal import Temporal
 from pipeline.capture.ring import FrameFlag, FrameHeader, Picture
@@ -71,7 +70,7 @@ class ModelRunner:
         self.processed: dict[str, int] = {}
         for camera in cameras:
             self._seat(camera)
-        self._batcher = self._make_batcher()
+        self._batcher = self._make_batcher(self._cameras.values())
         self._free = deque(range(encoder.requests))
         self._flights: deque[_Flight] = deque()
         self._ended: set[int] = set()  # requests that the back end called finished, from a thread of its own
@@ -86,25 +85,32 @@ class ModelRunner:
         Raises:
             ModelError: no row is free, or the snapshot is not of this model; the camera is not taken in then.
         """
+        name, batcher = camera.plan.name, self._batcher
         row = self._seat(camera)
         try:
             if snapshot is not None:
                 self._temporal.pool.restore(row, snapshot)
-        except ModelError:
-            self.dismiss(camera.plan.name)
+            self._batcher = self._make_batcher(self._cameras.values())
+        except BaseException:
+            del self._cameras[name], self.processed[name], self._rows[name]
+            self._temporal.pool.release(row)
+            self._batcher = batcher
             raise
-        self.processed[camera.plan.name] = processed
-        self._batcher = self._make_batcher()
+        self.processed[name] = processed
 
     def dismiss(self, name: str) -> Snapshot:
-        """Let a camera go and give what its row remembers; only after `drain`."""
+        """Let a camera go and give what its row remembers; only after `drain`.
+
+        Raises:
+            ModelError: the row cannot be read; the camera stays then.
+        """
+        snapshot = self._temporal.pool.snapshot(self._rows[name], age_steps=0, age_s=0.0)
+        batcher = self._make_batcher(camera for other, camera in self._cameras.items() if other != name)
+        self._temporal.pool.release(self._rows.pop(name))
         del self._cameras[name], self.processed[name]
         self._last.forget(name)
         self._encoded.discard(name)
-        row = self._rows.pop(name)
-        snapshot = self._temporal.pool.snapshot(row, age_steps=0, age_s=0.0)
-        self._temporal.pool.release(row)
-        self._batcher = self._make_batcher()
+        self._batcher = batcher
         return snapshot
 
     def snapshots(self, ages: Mapping[str, tuple[int, float]]) -> list[Snapshot]:
@@ -123,8 +129,8 @@ class ModelRunner:
         self.processed[name] = 0
         return row
 
-    def _make_batcher(self) -> Batcher:
-        cameras, encoder = list(self._cameras.values()), self._encoder
+    def _make_batcher(self, of: Iterable[CameraSupervisor]) -> Batcher:
+        cameras, encoder = list(of), self._encoder
         if self._most is None and any_live(cameras):
             self._most = best_batch(encoder)
         most = self._most or encoder.max_batch

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import mmap
+import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -10,14 +15,16 @@ import pytest
 import yaml
 
 from engines.bundle import load_bundle
-from engines.errors import StreamError
+from engines.errors import ModelError, StreamError
 from engines.state_pool import StatePool
 from pipeline import live as live_module
+from pipeline import live_inputs
 from pipeline.capture.fleet import Fleet
 from pipeline.config.load import load_config
-from pipeline.config.schema import Inference
+from pipeline.config.schema import Config, Inference
 from pipeline.inference.loop import InferenceLoop
 from pipeline.inference.models import OpenModel
+from pipeline.inference.runner import ModelRunner
 from pipeline.live import LiveCameras
 from pipeline.prepared import Prepared
 from pipeline.stream.publisher import Publisher
@@ -60,41 +67,111 @@ def two_models(tmp_path):
     return "scene", str(newer)
 
 
-def test_cameras_of_two_full_models_change_places(tmp_path, monkeypatch, two_models):
-    def cameras(first: str, second: str):
-        models = {"a": first, "b": first, "c": second, "d": second}
-        named = {name: {"source": "scene://", "model": model} for name, model in models.items()}
-        path = tmp_path / "vidpipe.yaml"
-        path.write_text(yaml.safe_dump({"cameras": named}))
-        return load_config(path)
+def configured(folder: Path, **cameras: dict) -> Config:
+    path = folder / "vidpipe.yaml"
+    path.write_text(
+        yaml.safe_dump({"cameras": {name: {"source": "scene://", **each} for name, each in cameras.items()}})
+    )
+    return load_config(path)
 
-    monkeypatch.setattr(live_module, "open_model", idle_model)
-    before = cameras(*two_models)
+
+@contextmanager
+def running(config: Config) -> Iterator[LiveCameras]:
+    """Cameras that are seated and looped, and never captured."""
     with Fleet() as fleet, Publisher("tcp://127.0.0.1:*", epoch=1) as publisher:
-        loop = InferenceLoop(fleet, publisher, lambda _: None)
-        live = LiveCameras(fleet, loop, before.inference)
-        live.apply(live.prepare(before.cameras))
-        supervisors = dict(fleet.cameras)
-        prepared = live.prepare(cameras(*reversed(two_models)).cameras)
-        assert not prepared.opened, "both models have as many cameras as before"
-        assert live.apply(prepared).changed == ("a", "b", "c", "d")
-        assert fleet.cameras == supervisors, "they are read on"
-        for name, camera in live.cameras.items():
-            assert name in live.runners[camera.model].processed
-            assert live.memories[name].model.sha == live.models[camera.model].bundle.sha
-            assert loop.processed(name) == 0
+        live = LiveCameras(fleet, InferenceLoop(fleet, publisher, lambda _: None), config.inference)
+        live.apply(live.prepare(config.cameras))
+        yield live
         live.close()
 
 
+def test_cameras_of_two_full_models_change_places(tmp_path, monkeypatch, two_models):
+    def cameras(first: str, second: str):
+        models = {"a": first, "b": first, "c": second, "d": second}
+        return configured(tmp_path, **{name: {"model": model} for name, model in models.items()})
+
+    monkeypatch.setattr(live_module, "open_model", idle_model)
+    with running(cameras(*two_models)) as live:
+        supervisors = dict(live._fleet.cameras)
+        prepared = live.prepare(cameras(*reversed(two_models)).cameras)
+        assert not prepared.opened, "both models have as many cameras as before"
+        assert live.apply(prepared).changed == ("a", "b", "c", "d")
+        assert live._fleet.cameras == supervisors, "they are read on"
+        for name, camera in live.cameras.items():
+            assert name in live.runners[camera.model].processed
+            assert live.memories[name].model.sha == live.models[camera.model].bundle.sha
+            assert live._loop.processed(name) == 0
+
+
+def standing(live: LiveCameras) -> dict[str, tuple]:
+    """All that decides how each camera goes on: what it is read by, what it remembers, and where it is looped."""
+    found = {}
+    for name, camera in live.cameras.items():
+        runner, lane = live.runners[camera.model], live._loop._lanes[name]
+        assert (lane.camera, lane.runner, lane.memory) == (live._fleet.cameras[name], runner, live.memories[name])
+        snapshot = runner.snapshots({name: (0, 0.0)})[0]
+        state = {tensor: saved.data for tensor, saved in snapshot.tensors.items()}
+        found[name] = (camera, lane.camera, lane.memory, live.models[camera.model], runner.processed[name], state)
+    return found
+
+
+def open_files() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+@pytest.mark.parametrize("fault", [OSError(24, "Too many open files"), ModelError("the engine"), RuntimeError("CUDA")])
+@pytest.mark.parametrize(
+    ("owner", "method"),
+    [(mmap, "mmap"), (os, "pipe"), (StatePool, "acquire"), (StatePool, "snapshots"), (ModelRunner, "_make_batcher")],
+)
+def test_what_fails_half_way_changes_nothing(tmp_path, monkeypatch, two_models, owner, method, fault):
+    """Each call of the method in turn is the one that fails, until the whole set is taken over."""
+    one, other = two_models
+    monkeypatch.setattr(live_module, "open_model", idle_model)
+    before = configured(tmp_path, a={"model": one}, b={"model": one}, c={"model": other}, d={"model": one})
+    changed = {"model": one, "crop": {"x": 0.1, "y": 0.1, "width": 0.5, "height": 0.5}}
+    after = configured(tmp_path, a={"model": other}, b=changed, c={"model": other}, e={"model": one}, f={"model": one})
+    with running(before) as live:
+        for number, runner in enumerate({id(each): each for each in live.runners.values()}.values()):
+            pool = runner._temporal.pool
+            for name, row in pool.rows.items():
+                pool._store.write(row, {key: np.full(shape, number + ord(name)) for key, shape in pool._shapes.items()})
+        stood, files = standing(live), open_files()
+        real, failures = getattr(owner, method), 0
+        while True:
+            calls = iter(range(failures, -1, -1))
+
+            def fail_once(*args, _calls=calls, **options):
+                if next(_calls, 1) == 0:
+                    raise fault
+                return real(*args, **options)
+
+            prepared = live.prepare(after.cameras)
+            with monkeypatch.context() as patch:
+                patch.setattr(owner, method, fail_once)
+                try:
+                    changes = live.apply(prepared)
+                    break
+                except type(fault):
+                    failures += 1
+            assert str(standing(live)) == str(stood)
+            assert open_files() == files
+        assert failures >= 1
+        assert (changes.added, changes.removed, changes.changed) == (("e", "f"), ("d",), ("a", "b"))
+        camera, _, memory, _, processed, state = stood["c"]
+        now = standing(live)["c"]
+        assert (now[0], now[2], now[4], now[5]) == (camera, memory, processed, state), "its model has more rows now"
+
+
 def test_inputs_that_can_be_opened_neither_anew_nor_as_before_end_nothing(monkeypatch, caplog):
-    real, may_open = live_module.InputReceiver, []
+    real, may_open = live_inputs.InputReceiver, []
 
     def receiver(plans, **options):
         if plans and not may_open:
             raise StreamError("the address is taken")
         return real([], **options)
 
-    monkeypatch.setattr(live_module, "InputReceiver", receiver)
+    monkeypatch.setattr(live_inputs, "InputReceiver", receiver)
     with Fleet() as fleet, Publisher("tcp://127.0.0.1:*", epoch=1) as publisher:
         live = LiveCameras(fleet, InferenceLoop(fleet, publisher, lambda _: None), Inference())
         may_open.append(True)
@@ -102,11 +179,11 @@ def test_inputs_that_can_be_opened_neither_anew_nor_as_before_end_nothing(monkey
         may_open.clear()
         with pytest.raises(StreamError, match="is taken"):
             live.apply(Prepared({}, {}, {}, ["new"], {}))
-        live._receiver.read()
+        live._inputs._receiver.read()
         assert "run without their further inputs" in caplog.text
         may_open.append(True)
         live.apply(Prepared({}, {}, {}, ["old"], {}))
-        assert live._inputs == ["old"], "the next reload opens them again"
+        assert live._inputs.plans == ["old"], "the next reload opens them again"
         live.close()
 
 
