@@ -72,7 +72,8 @@ class CameraMemory:
 
     def interrupt(self, cause: Cause) -> None:
         """Something from outside interrupts the session: the policy is applied with the next frame."""
-        self._asked.append(cause)
+        if cause not in self._asked:  # else a camera that is away for days gathers them without end
+            self._asked.append(cause)
 
     def succeed(self, before: CameraMemory, cause: Cause) -> None:
         """Begin anew, for `cause`, where another memory of the camera ends; what it counted goes on."""

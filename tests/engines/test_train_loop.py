@@ -16,7 +16,7 @@ from small_families import SMALL  # noqa: E402
 from engines.errors import TrainingError  # noqa: E402
 from engines.families import build_family  # noqa: E402
 from engines.families.contract import StreamModel  # noqa: E402
-from engines.training.answers import answer, clip_scores, macro_map, runs, softmax  # noqa: E402
+from engines.training.answers import answer, clip_scores, macro_map, runs, softmax, step_inputs  # noqa: E402
 from engines.training.lanes import Walk  # noqa: E402
 from engines.training.learning import Learning  # noqa: E402
 from engines.training.loop import WALK_SEED, Standing, train_temporal  # noqa: E402
@@ -295,3 +295,17 @@ def test_of_epochs_that_are_equally_good_the_first_is_kept() -> None:
     model = network()
     standing = train(model, settings={"learning_rate": 1e-38, "weight_decay": 0.0, "patience": 2, "epochs": 9})
     assert (standing.best_epoch, standing.epoch) == (1, 3)
+
+
+def test_a_long_sequence_is_answered_in_one_go_though_it_is_computed_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, long = network(), moving(3, 5, steps=70)
+    whole = answer(model, long)
+    monkeypatch.setattr("engines.training.answers.STEPS", 16)
+    for part, expected in zip(answer(model, long), whole, strict=True):
+        np.testing.assert_allclose(part, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_the_first_step_of_a_sequence_has_a_nominal_period_behind_it() -> None:
+    (one,) = moving(1, 5)
+    late = FeatureSequence(one.name, one.group, one.features, one.times_s + 100.0, one.labels)
+    np.testing.assert_allclose(step_inputs(network(), late)[1], 0.2, rtol=1e-5)

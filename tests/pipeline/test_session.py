@@ -294,3 +294,13 @@ def test_each_further_input_has_its_own_share_of_a_clip():
         said += camera.observe(head, step, CALM, finite=True, present=(k < 3, k % 2 == 0))
     (clip,) = said
     assert {name: share.present for name, share in clip.inputs.items()} == {"audio": 0.3, "door": 0.5}
+
+
+def test_what_is_asked_for_many_times_before_a_frame_comes_is_one_interruption():
+    camera = memory()
+    run(camera, 0.0, 3.0)
+    for _ in range(1000):
+        camera.interrupt(Cause.OPERATOR)
+    assert camera.remember().asked == (Cause.OPERATOR,)
+    feed(camera, 3.0)
+    assert dict(camera.interruptions) == dict(camera.reset_causes) == {"operator": 1}
