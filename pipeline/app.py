@@ -19,6 +19,7 @@ from pipeline.durability.keeper import StateKeeper
 from pipeline.inference.loop import Chores, InferenceLoop
 from pipeline.keys.folder import server_keys
 from pipeline.live import LiveCameras
+from pipeline.operations.instance import instance_of
 from pipeline.operations.metrics import Gauges
 from pipeline.operations.monitor import Monitor
 from pipeline.orders import Orders
@@ -93,7 +94,7 @@ def run(
         settings = settings.model_copy(update={"backend": options.backend})
     with ExitStack() as stack:
         hang_ups = stack.enter_context(hang_ups_kept())
-        monitor = stack.enter_context(Monitor(config.metrics.bind))
+        monitor = stack.enter_context(Monitor(config.metrics.bind, instance=instance_of(config)))
         folder = stack.enter_context(state_folder(config))
         epoch = next_epoch(folder)
         keys = server_keys(config, insecure=options.insecure)
@@ -150,9 +151,14 @@ def _gauges(publishing: Publishing, checkpointer: Checkpointer) -> Gauges:
     return Gauges(
         subscribers=publisher.subscribers,
         auth_failures=publisher.auth_failures,
+        connections_ended=publishing.connections_ended,
         checkpoint_age_s=checkpointer.age_s,
         journal_backlog=journal.backlog if journal else None,
-        alarms={"checkpoint": checkpointer.alarm, "journal": journal.alarm if journal else ""},
+        alarms={
+            "checkpoint": checkpointer.alarm,
+            "journal": journal.alarm if journal else "",
+            "connections": publishing.connection_alarm,
+        },
     )
 
 

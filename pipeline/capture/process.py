@@ -142,7 +142,7 @@ class CaptureProcess:
 
     def _last_words(self) -> str:
         try:
-            text = os.read(self._log_fd, 1 << 20)[-_LAST_WORDS_BYTES:].decode(errors="replace")
+            text = os.read(self._log_fd, 1 << 16)[-_LAST_WORDS_BYTES:].decode(errors="replace")
         except BlockingIOError:
             return ""
         lines = [line for line in text.splitlines() if line.strip() and "OPENCV:FFMPEG" not in line]

@@ -28,9 +28,11 @@ def health(
 
     from engines.errors import StreamError
     from pipeline.config.load import load_config
-    from pipeline.operations.endpoint import DEFAULT_BIND, reachable_at
+    from pipeline.operations.endpoint import DEFAULT_BIND, INSTANCE_HEADER, SERVER, reachable_at
+    from pipeline.operations.instance import instance_of
 
-    bind = address or load_config(config, opens_cameras=False).metrics.bind or DEFAULT_BIND
+    settings = load_config(config, opens_cameras=False) if config is not None or address is None else None
+    bind = address or (settings.metrics.bind if settings else None) or DEFAULT_BIND
     if bind == "off":
         raise StreamError("metrics.bind is off: a vidpipe without an endpoint cannot be asked for its health")
     host, port = reachable_at(bind)
@@ -46,6 +48,14 @@ def health(
         ) from error
     finally:
         connection.close()
+    if not answer.getheader("Server", "").startswith(SERVER):
+        raise StreamError(f"what answers at {bind} is no vidpipe: set metrics.bind to a free port")
+    theirs, ours = answer.getheader(INSTANCE_HEADER, ""), instance_of(settings) if settings else ""
+    if theirs and ours and theirs != ours:
+        raise StreamError(
+            f"another vidpipe answers at {bind}: publish.bind or state.folder of this configuration are not those that "
+            "it was started with. Give each vidpipe a metrics.bind of its own, or restart it"
+        )
     typer.echo(text)
     if answer.status != http.HTTPStatus.OK:
         raise typer.Exit(1)

@@ -25,7 +25,10 @@ _PATIENCE_S = 5.0  # for a whole request
 _MOST_AT_ONCE = 8
 _NUDGE_S = 1.0
 _BREATH_S = 0.2
+_ROOM_S = 0.5
 PLAIN = "text/plain; charset=utf-8"
+INSTANCE_HEADER = "X-Vidpipe-Instance"
+SERVER = "vidpipe"
 
 
 class Page(NamedTuple):
@@ -43,14 +46,16 @@ _NOT_FOUND = Page(HTTPStatus.NOT_FOUND, b"not found\n")
 class Endpoint:
     """Serves `pages` at `host:port` (`[host]:port` for IPv6; port 0: one that the system chooses). A context manager.
 
+    `instance` goes out with each answer, in the header `INSTANCE_HEADER`.
+
     Raises:
         StreamError: the address is taken or is none.
     """
 
-    def __init__(self, bind: str, pages: Pages, setting: str = "metrics.bind") -> None:
+    def __init__(self, bind: str, pages: Pages, setting: str = "metrics.bind", *, instance: str = "") -> None:
         host, port = split_address(bind, setting)
         try:
-            self._server = _Server(host, port, pages)
+            self._server = _Server(host, port, pages, instance)
         except OSError as error:
             raise StreamError(
                 f"{setting} {bind} cannot be bound ({error.strerror or error}): choose another port, or off"
@@ -106,9 +111,10 @@ class _Server(ThreadingMixIn, TCPServer):
     request_queue_size = 32
     allow_reuse_port = False  # two processes would share the port, and each see half of the requests
 
-    def __init__(self, host: str, port: int, pages: Pages) -> None:
+    def __init__(self, host: str, port: int, pages: Pages, instance: str) -> None:
         self.address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        self.pages = pages
+        self.pages, self.instance = pages, instance
+        self._open: dict[socket.socket, None] = {}  # oldest first
         self._free = threading.BoundedSemaphore(_MOST_AT_ONCE)
         super().__init__((host, port), _Handler)
 
@@ -121,14 +127,18 @@ class _Server(ThreadingMixIn, TCPServer):
             raise
 
     def process_request(self, request: Any, client_address: Any) -> None:
-        """A thread for the request, or a closed door where too many are open."""
+        """A thread for the request; where too many are open, the oldest is hung up on."""
         if not self._free.acquire(blocking=False):
-            self.shutdown_request(request)
-            return
+            for oldest in list(self._open)[:1]:
+                _hang_up(oldest)
+            if not self._free.acquire(timeout=_ROOM_S):
+                self.shutdown_request(request)
+                return
+        self._open[request] = None
         try:
             super().process_request(request, client_address)
         except RuntimeError:
-            self._free.release()  # no thread could be started
+            self._leave(request)  # no thread could be started
             raise
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
@@ -140,7 +150,11 @@ class _Server(ThreadingMixIn, TCPServer):
             super().process_request_thread(request, client_address)
         finally:
             limit.cancel()
-            self._free.release()
+            self._leave(request)
+
+    def _leave(self, request: Any) -> None:
+        self._open.pop(request, None)
+        self._free.release()
 
     def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ARG002 - the library's signature
         """A client that leaves is no news; a page that fails is."""
@@ -157,7 +171,7 @@ def _hang_up(request: socket.socket) -> None:
 
 class _Handler(BaseHTTPRequestHandler):
     server: _Server
-    server_version = "vidpipe"
+    server_version = SERVER
     sys_version = ""
     timeout = _PATIENCE_S
 
@@ -169,6 +183,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Type", page.content_type)
         self.send_header("Content-Length", str(len(page.body)))
         self.send_header("X-Content-Type-Options", "nosniff")
+        if self.server.instance:
+            self.send_header(INSTANCE_HEADER, self.server.instance)
         self.end_headers()
         if self.command != "HEAD":
             self.wfile.write(page.body)

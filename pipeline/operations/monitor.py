@@ -31,8 +31,8 @@ class Monitor:
     """Metrics, health, log lines and the service manager, fed from the loop's thread. A context manager.
 
     Enter it before models are loaded, so that `/readyz` can say that they are not. `bind` is the configuration's
-    `metrics.bind`: None for the default address where that is free, `off` for no endpoint. `gauges` is asked at each
-    `beat`, in the caller's thread, and may be set later.
+    `metrics.bind`: None for the default address where that is free, `off` for no endpoint. `instance` says whose answer
+    it is. `gauges` is asked at each `beat`, in the caller's thread, and may be set later.
 
     Raises:
         StreamError: on entering, an address that was named is taken or is none.
@@ -42,12 +42,13 @@ class Monitor:
         self,
         bind: str | None = None,
         *,
+        instance: str = "",
         gauges: Callable[[], Gauges] = Gauges,
         manager: ServiceManager | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.gauges = gauges
-        self._bind = bind
+        self._bind, self._instance = bind, instance
         self._metrics = Metrics(clock)
         self._pulse = Pulse(clock)
         self._progress = Progress(clock)
@@ -139,6 +140,7 @@ class Monitor:
                     "/healthz": lambda: _page(self._pulse.alive()),
                     "/readyz": lambda: _page(self._pulse.ready()),
                 },
+                instance=self._instance,
             )
         except StreamError as error:
             if self._bind is not None:

@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import psutil
@@ -17,6 +18,12 @@ import pytest
 import yaml
 from processes import free_port, running, vidpipe, write_config
 from prometheus_client.parser import text_string_to_metric_families
+from typer.testing import CliRunner
+
+from pipeline.cli.main import app
+from pipeline.config.load import load_config
+from pipeline.operations.instance import instance_of
+from pipeline.operations.monitor import Monitor
 
 SECRET = "Kanari-Vogel-7"
 CAMERAS = {"a": "scene://?seed=1", "b": "scene://?seed=2", "dead": f"rtsp://u:{SECRET}@127.0.0.1:9/x"}
@@ -152,6 +159,40 @@ def test_health_says_no_where_nobody_answers(tmp_path):
     result = vidpipe("health", "--address", f"127.0.0.1:{port}", folder=tmp_path)
     assert result.returncode == 1
     assert result.stderr.startswith(f"vidpipe: no vidpipe answers at 127.0.0.1:{port} (")
+
+
+def test_health_knows_whose_answer_it_gets(tmp_path):
+    port = free_port()
+    configs = {}
+    for name, bind in {"own": "127.0.0.1:7777", "other": "127.0.0.1:7778", "any port": "127.0.0.1:*"}.items():
+        configs[name] = tmp_path / f"{name}.yaml"
+        values = {"cameras": {"a": {"source": "scene://"}}, "publish": {"bind": f"tcp://{bind}"}}
+        configs[name].write_text(yaml.safe_dump(values | {"metrics": {"bind": f"127.0.0.1:{port}"}}))
+    said = {}
+    with Monitor(f"127.0.0.1:{port}", instance=instance_of(load_config(configs["own"]))) as monitor:
+        monitor.ready()
+        for name, config in configs.items():
+            result = CliRunner().invoke(app, ["health", "--config", str(config)])
+            said[name] = result.output or str(result.exception)
+    assert said["own"] == said["any port"] == "ready\n"
+    assert said["other"].startswith(f"another vidpipe answers at 127.0.0.1:{port}: ")
+
+
+def test_health_is_not_asked_of_something_else():
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *arguments):
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.handle_request)
+        thread.start()
+        result = CliRunner().invoke(app, ["health", "--address", f"127.0.0.1:{server.server_port}"])
+        thread.join()
+    assert "is no vidpipe" in str(result.exception)
 
 
 @pytest.mark.slow
