@@ -6,7 +6,6 @@ import fcntl
 import logging
 import os
 import re
-import tempfile
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,6 +14,7 @@ from platformdirs import user_state_dir
 
 from engines.errors import ConfigError
 from engines.home import user_path
+from pipeline.durability.temporary import temporary_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -55,7 +55,7 @@ def state_folder(config: Config) -> Iterator[Path]:
                     raise ConfigError(f"{text}: set state.folder to one that can be written") from error
                 _log.warning("%s: this run will not be remembered", text)
         if path is None or lock is None:
-            yield Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="vidpipe-", ignore_cleanup_errors=True)))
+            yield stack.enter_context(temporary_folder())
             return
         stack.callback(os.close, lock)
         yield path

@@ -4,6 +4,9 @@ import errno
 import fcntl
 import os
 import stat
+import subprocess
+import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -11,6 +14,7 @@ import pytest
 from engines.errors import ConfigError
 from pipeline.config.schema import Config
 from pipeline.durability.folder import state_folder, state_path
+from pipeline.durability.temporary import temporary_folder
 
 
 def config(folder=None, bind: str = "tcp://127.0.0.1:5555") -> Config:
@@ -62,3 +66,31 @@ def test_without_a_name_it_is_the_address_that_names_it(tmp_path, monkeypatch):
     assert state_path(config(bind="ipc:///run/vidpipe.sock")) == tmp_path / "vidpipe" / "ipc-run-vidpipe.sock"
     assert state_path(config(bind="tcp://127.0.0.1:*")) is None
     assert state_path(config(tmp_path / "named")) == tmp_path / "named"
+
+
+def test_what_a_killed_process_left_is_removed_by_the_next_and_nothing_else(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    code = "import sys\nfrom pipeline.durability.temporary import temporary_folder\n"
+    code += "with temporary_folder() as path: print(path, flush=True); sys.stdin.read()"
+    environment = {**os.environ, "TMPDIR": str(tmp_path), "PYTHONPATH": str(Path(__file__).parents[2])}
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment, text=True
+    ) as process:
+        left = Path(process.stdout.readline().strip())
+        (left / "checkpoints").mkdir()
+        others = [tmp_path / "vidpipe-state-without-a-lock", tmp_path / "vidpipe-state-open-to-others"]
+        for other in others:
+            other.mkdir(mode=0o700)
+        (others[1] / "lock").touch()
+        others[1].chmod(0o755)
+        link = tmp_path / "vidpipe-state-link"
+        link.symlink_to(left)
+        with temporary_folder() as own:
+            assert own.parent == left.parent == tmp_path
+            assert (left / "checkpoints").is_dir(), "its process lives"
+            process.kill()
+            process.wait()
+            with temporary_folder():
+                assert not left.exists()
+                assert own.exists(), "this process lives, too"
+    assert sorted(tmp_path.iterdir()) == sorted([link, *others])
