@@ -156,8 +156,8 @@ def export(
         MissingExtraError: onnx or onnxscript is not installed.
         ModelError: the bundle does not verify; `folder` is left as it was.
     """
-    check_free(folder)
     folder = user_path(folder).resolve()
+    check_free(folder)
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as work:

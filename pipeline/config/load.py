@@ -96,9 +96,11 @@ def _read(file: Path) -> Any:
         raise ConfigError(f"the configuration {file} is no text file") from error
     except yaml.MarkedYAMLError as error:
         line = f" in line {error.problem_mark.line + 1}" if error.problem_mark else ""
-        raise ConfigError(f"the configuration {file} is no valid YAML{line}: {error.problem}") from None
+        raise ConfigError(f"the configuration {file} is no valid YAML{line}: {redact(str(error.problem))}") from None
     except yaml.YAMLError as error:
-        raise ConfigError(f"the configuration {file} is no valid YAML: {' '.join(str(error).split())}") from None
+        raise ConfigError(
+            f"the configuration {file} is no valid YAML: {redact(' '.join(str(error).split()))}"
+        ) from None
     if not isinstance(values, dict):
         raise ConfigError(f"the configuration {file} holds no settings: vidpipe init writes a first one to start from")
     return values

@@ -185,6 +185,15 @@ def test_a_key_that_is_no_text_is_a_sentence(tmp_path, text):
     assert "a key must be text" in complaint(tmp_path, text)
 
 
+@pytest.mark.parametrize(
+    "text", ["cameras: {'%s': 1, '%s': 2}", "cameras: {a: {source: !!%s 1}}", "cameras: {a: {source: !!int '%s'}}"]
+)
+def test_an_address_in_the_wrong_place_of_a_broken_file_is_redacted(tmp_path, text):
+    said = complaint(tmp_path, text.replace("%s", f"rtsp://u:{SECRET}@h/x"))
+    assert "is no valid YAML" in said
+    assert SECRET not in said
+
+
 def test_an_address_in_the_wrong_place_is_redacted(tmp_path):
     assert SECRET not in complaint(tmp_path, "cameras: {'rtsp://u:%s@h/x': {source: 0}}" % SECRET)
     config = load_config(write(tmp_path, "cameras: {a: {source: 'rtsp://u:%s@h/x'}}" % SECRET), {})
