@@ -27,7 +27,7 @@ from pipeline.fakecam import FakeCamera, open_media
 SOURCE_HZ = 30
 GOP_S = 0.5
 _UP_S = 30.0
-_FREE_FRAMES = 8
+_FREE_FRAMES = 16
 _WATCHED = Path(__file__).parent / "watched.py"
 
 
@@ -145,7 +145,8 @@ class Bench:
 def busy(pauses: Pauses) -> str:
     """Why a gap between frames may be the machine's doing, or nothing.
 
-    Capture keeps what comes in a standstill until half of its ring is full, so it takes more than that to make a gap.
+    In a standstill capture leaves out no frame until half of its ring of 16 is full, then every second: so a standstill
+    that makes a gap of more than two lasts for 16.
     """
     waited = pauses.worst_s * SOURCE_HZ
     return f"its threads waited for a CPU for {waited:.1f} frame times in one second" if waited > _FREE_FRAMES else ""
