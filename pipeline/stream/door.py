@@ -21,8 +21,7 @@ _log = logging.getLogger(__name__)
 
 MOST_CONNECTIONS = 1024
 HANDSHAKE_MS = 5000  # who has not said who it is by then is cut off by libzmq; its own default is 30 s
-_TELL_EVERY_S = 60.0
-_ALARM_S = 10.0
+_ALARM_S = 60.0
 _NOTE_MS = 5000
 _WATCHED = zmq.EVENT_ACCEPTED | zmq.EVENT_DISCONNECTED | zmq.EVENT_CLOSED | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
 # sent by the least that a handshake takes: greeting and READY; greeting, HELLO and INITIATE (RFC 23, RFC 26)
@@ -177,9 +176,9 @@ class Door:
         self._places[guest.address] -= 1
         self.tally += Tally(sent_away=1)
         self._why, self._last_s = f"{self._name}: connections are ended, since {why}", time.monotonic()
-        if self._last_s - self._told_s >= _TELL_EVERY_S:
+        if self._last_s - self._told_s >= _ALARM_S:
             self._told_s = self._last_s
-            _log.warning("%s (%d so far)", self._why, self.tally.sent_away)
+            _log.info("%s (%d so far)", self._why, self.tally.sent_away)
 
     def _forget(self, descriptor: int) -> None:
         guest = self._inside.pop(descriptor, None)

@@ -1,5 +1,6 @@
 """Strangers at the doors, over real sockets: known subscribers go on, and nobody takes all there is."""
 
+import logging
 import os
 import resource
 import socket
@@ -99,6 +100,7 @@ def strangers(stack, address, number):
 
 
 def test_strangers_who_say_nothing_take_no_place_from_subscribers(stack, context, caplog):
+    caplog.set_level(logging.INFO)
     publisher = stack.enter_context(Publisher(ANY_PORT, epoch=1, most=8))
     known = [client(context, publisher.address) for _ in range(3)]
     hears(publisher, *known)
