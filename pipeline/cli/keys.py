@@ -71,15 +71,19 @@ def show(
 
     from pipeline.keys.store import KeyStore
 
-    store = KeyStore(folder or _folder(_settings(config)))
-    for client in map(store.client, store.names()):
+    place = folder or _folder(_settings(config))
+    clients = []
+    if place.exists():
+        store = KeyStore(place)
+        clients = [store.client(name) for name in store.names()]
+    for client in clients:
         if json:
             typer.echo(msgspec.json.encode(client).decode())
         else:
             since = f"revoked {client.revoked}" if client.revoked else f"since {client.created}"
             typer.echo(f"{client.name}: may {_rights(client)}, {since}")
-    if not store.names() and not json:
-        typer.echo(f"there are no clients in {store.folder} yet: vidpipe keys new NAME")
+    if not clients and not json:
+        typer.echo(f"there are no clients in {place} yet: vidpipe keys new NAME")
 
 
 @keys.command()

@@ -9,25 +9,33 @@ from zmq.utils.monitor import parse_monitor_message
 
 _log = logging.getLogger(__name__)
 
-_WITHOUT_KEY = "it wants a key: ask its operator for one (vidpipe keys new NAME), and give its file as keys"
-_REFUSALS: dict[int, str] = {
-    zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL: _WITHOUT_KEY,
-    zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL: "it does not know this key, or is another server than the key's file names",
-    zmq.EVENT_HANDSHAKE_FAILED_AUTH: "it has revoked this key or shut it out: make this subscriber anew with another",
-}
+_WITHOUT_KEY = (
+    "it wants a key: ask its operator for one (vidpipe keys new NAME), and give its file as keys (--keys FILE), unless "
+    "it has no room for more connections"
+)
+_WITH_KEY = "it does not know this key, is another server than the key's file names, or has no room"
+_REVOKED = "it has revoked this key or shut it out: make this subscriber anew with another"
+_ENDS = (
+    zmq.EVENT_HANDSHAKE_SUCCEEDED,
+    zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL,
+    zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL,
+    zmq.EVENT_HANDSHAKE_FAILED_AUTH,
+)
 _MOST_EVENTS = 100  # in one look
 
 
 class Admission:
     """Watches one socket that connects. One warning for each time that a publisher begins to refuse."""
 
-    def __init__(self, socket: zmq.SyncSocket, address: str) -> None:
+    def __init__(self, socket: zmq.SyncSocket, address: str, *, with_key: bool) -> None:
         self._address = address
+        # libzmq tells by chance of either event, where one end speaks of keys and the other does not
+        reason = _WITH_KEY if with_key else _WITHOUT_KEY
+        self._reasons: dict[int, str] = dict.fromkeys(_ENDS, reason)
+        self._reasons[zmq.EVENT_HANDSHAKE_FAILED_AUTH] = _REVOKED
+        self._reasons[zmq.EVENT_HANDSHAKE_SUCCEEDED] = ""
         self.refused = ""
-        events = int(zmq.EVENT_HANDSHAKE_SUCCEEDED)
-        for event in _REFUSALS:
-            events |= event
-        self.monitor: zmq.SyncSocket = socket.get_monitor_socket(events)
+        self.monitor: zmq.SyncSocket = socket.get_monitor_socket(sum(_ENDS))
 
     def look(self) -> None:
         """Take in what happened; to be called when `monitor` can be read, or now and then."""
@@ -36,7 +44,7 @@ class Admission:
                 event = int(parse_monitor_message(self.monitor.recv_multipart(zmq.NOBLOCK))["event"])
             except zmq.Again:
                 return
-            self._heed(_REFUSALS.get(event, ""))
+            self._heed(self._reasons.get(event, ""))
 
     def _heed(self, reason: str) -> None:
         if reason and not self.refused:

@@ -77,11 +77,16 @@ class Door:
         """Set once the socket listens no more."""
         self._lock = threading.Lock()
         self._grip = Grip()
-        self._events = _events_of(socket)
+        try:
+            self._events = _events_of(socket)
+        except zmq.ZMQError:
+            self._grip.close()
+            raise
         try:
             threading.Thread(target=self._watch, name="door", daemon=True).start()
         except RuntimeError as error:
-            self._close()
+            self._grip.close()
+            self._events.close()  # or its context could never be terminated
             raise OSError(errno.EAGAIN, str(error)) from error
 
     @property
@@ -123,14 +128,11 @@ class Door:
         except zmq.ContextTerminated:
             _log.debug("%s: its door is closed", self._name)
         finally:
-            self._close()
-
-    def _close(self) -> None:
-        with self._lock:
-            self._inside.clear()
-            self._events.close()
-            self._grip.close()
-            self.closed.set()
+            with self._lock:
+                self._inside.clear()
+                self._events.close()
+                self._grip.close()
+                self.closed.set()
 
     def _heed(self, kind: int, descriptor: int, endpoint: str) -> None:
         if kind == zmq.EVENT_ACCEPTED:
@@ -207,7 +209,11 @@ def _events_of(socket: zmq.SyncSocket) -> zmq.SyncSocket:
     socket.monitor(name, _WATCHED | zmq.EVENT_MONITOR_STOPPED)
     # a shadow: whoever destroys the context closes the sockets that it knows, from another thread than theirs
     events: zmq.SyncSocket = zmq.Context.shadow(socket.context.underlying).socket(zmq.PAIR)
-    events.setsockopt(zmq.RCVHWM, 0)
-    events.setsockopt(zmq.LINGER, 0)
-    events.connect(name)
+    try:
+        events.setsockopt(zmq.RCVHWM, 0)
+        events.setsockopt(zmq.LINGER, 0)
+        events.connect(name)
+    except zmq.ZMQError:
+        events.close()
+        raise
     return events

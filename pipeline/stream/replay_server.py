@@ -82,7 +82,10 @@ class ReplayServer:
             self._bind(address, any_port=bind is None)
         except (zmq.ZMQError, OSError) as error:
             self.close()
-            raise StreamError(_why_not(address, error)) from error
+            setting = f"publish.replay {address}"
+            if bind is None:
+                setting = f"publish.bind is {publisher}, and the address for replay beside it, {address},"
+            raise StreamError(_why_not(setting, error)) from error
         self.address = self.socket.getsockopt_string(zmq.LAST_ENDPOINT)
         same_host = address.startswith("tcp://") and address.rpartition(":")[0] == publisher.rpartition(":")[0]
         self.announced = f":{self.address.rpartition(':')[2]}" if same_host else self.address
@@ -177,8 +180,8 @@ def _told(frame: zmq.Frame, what: str) -> str:
         return ""
 
 
-def _why_not(address: str, error: zmq.ZMQError | OSError) -> str:
+def _why_not(setting: str, error: zmq.ZMQError | OSError) -> str:
     if error.errno == zmq.EADDRINUSE:
-        return f"publish.replay {address} is already in use: stop the other program or choose another address"
+        return f"{setting} is already in use: stop the other program or choose another address"
     reason = zmq.strerror(error.errno or 0)
-    return f"publish.replay {address} cannot be bound ({reason}): write tcp://127.0.0.1:5556, or off"
+    return f"{setting} cannot be bound ({reason}): choose an address of this machine, such as tcp://127.0.0.1:5555"

@@ -117,7 +117,7 @@ class Subscriber:
         self._socket.setsockopt(zmq.IPV6, int("[" in self._address))
         if own is not None:
             own.secure(self._socket)
-        self._admission = Admission(self._socket, self._address)
+        self._admission = Admission(self._socket, self._address, with_key=own is not None)
         for camera in [None] if names is None else names:
             # the heartbeat is always heard: it shows losses in silence
             for kind in {*kinds, "status"}:

@@ -27,6 +27,8 @@ def command(*arguments):
 
 
 def test_new_list_and_revoke(home):
+    assert "there are no clients in" in command("list").output
+    assert command("list", "--json").output == ""
     made = command("new", "room", "--cameras", "camera0, camera1", "--address", "tcp://10.0.0.1:5555")
     assert made.exit_code == 0
     assert "room may receive camera0, camera1: room.vidpipe-key" in made.output

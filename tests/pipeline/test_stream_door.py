@@ -13,6 +13,7 @@ import pytest
 import zmq
 from key_folder import KeyFolder
 
+from engines.errors import StreamError
 from pipeline.keys.client import ClientKeys
 from pipeline.keys.server import ServerKeys
 from pipeline.publishing import most_connections
@@ -313,6 +314,20 @@ def test_strangers_at_the_replay_keep_no_subscriber_from_its_repair(stack, tmp_p
     subscriber = Subscriber(publisher.address, kinds=["status"], last=True, replay=replay.address)
     with subscriber:
         assert subscriber.receive(10.0).camera == "a"
+
+
+@pytest.mark.parametrize("fault", [(Grip, "__init__", OSError(24, "x")), (threading.Thread, "start", RuntimeError())])
+def test_a_door_that_cannot_be_watched_is_not_opened_and_nobody_waits(monkeypatch, fault):
+    place, name, error = fault
+
+    def fail(_self):
+        raise error
+
+    with monkeypatch.context() as patched:
+        patched.setattr(place, name, fail)
+        for opened in (lambda: Outlet(ANY_PORT), lambda: ReplayServer(None, ANY_PORT)):
+            with pytest.raises(StreamError, match="cannot be bound"):
+                opened()
 
 
 def test_descriptors_are_left_for_cameras(monkeypatch):

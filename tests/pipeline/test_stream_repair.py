@@ -284,6 +284,8 @@ def test_where_the_endpoint_is_and_how_it_is_announced(tmp_path):
         ReplayServer("tcp://0.0.0.0:*", ANY_PORT)
     with pytest.raises(StreamError, match="cannot be bound"):
         ReplayServer("tcp://127.0.0.1:nowhere", ANY_PORT)
+    with pytest.raises(StreamError, match=r"^publish.bind is tcp://192.0.2.1:5595, and .* cannot be bound"):
+        ReplayServer(None, "tcp://192.0.2.1:5595", insecure=True)
 
 
 def test_a_bad_replay_address_is_one_sentence():
