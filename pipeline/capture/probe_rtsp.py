@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import contextlib
 
-from engines.errors import AuthenticationError, ProtocolError, SourceError, UnsupportedSourceError
+from engines.errors import (
+    AuthenticationError,
+    ProtocolError,
+    SilentSourceError,
+    SourceError,
+    UnsupportedSourceError,
+)
 from pipeline.capture.finding import Finding
 from pipeline.capture.tls import SYSTEM_TRUST, Trust
-from pipeline.capture.wire import Deadline, Wire, shown_path
+from pipeline.capture.wire import Deadline, Wire, shown_path, speaks_tls
 from pipeline.redaction import redact
 from pipeline.rtsp.auth import Challenge, authorization, parse_challenges, strongest
 from pipeline.rtsp.message import Headers, MessageParser, Request, Response, format_request
@@ -32,7 +38,14 @@ def probe_rtsp(url: StreamUrl, deadline: Deadline, trust: Trust = SYSTEM_TRUST) 
     """What the server describes. Raises SourceError or one of its kinds, without credentials."""
     with Wire(url, deadline, trust) as wire:
         client = _Client(wire, url)
-        client.ask("OPTIONS")
+        try:
+            client.ask("OPTIONS")
+        except SilentSourceError:
+            raise
+        except SourceError as error:
+            if url.scheme == "rtsp" and speaks_tls(url, deadline):
+                raise SourceError(f"{url.place} speaks TLS: write rtsps:// in source instead of rtsp://") from error
+            raise
         response = client.ask("DESCRIBE")
         for _ in range(2):  # a second try only where the server says that its nonce was too old
             challenge = strongest(parse_challenges(response.headers.all("WWW-Authenticate")))

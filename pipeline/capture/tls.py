@@ -61,7 +61,7 @@ def secure(sock: socket.socket, url: StreamUrl, trust: Trust) -> ssl.SSLSocket:
         raise
     except OSError as error:
         sock.close()
-        raise SourceError(f"{url.place} does not speak TLS as {url.scheme}:// asks: {_reason(error)}") from error
+        raise SourceError(f"{url.place} does not speak TLS as {url.scheme}:// asks: {reason(error)}") from error
     except SourceError:
         sock.close()
         raise
@@ -78,7 +78,7 @@ def _context(trust: Trust) -> ssl.SSLContext:
     try:
         context.load_verify_locations(trust.ca_file)
     except OSError as error:
-        raise SourceError(f"the certificates in {trust.ca_file} cannot be used: {_reason(error)}") from error
+        raise SourceError(f"the certificates in {trust.ca_file} cannot be used: {reason(error)}") from error
     return context
 
 
@@ -94,7 +94,8 @@ def _distrust(place: str, error: ssl.SSLCertVerificationError, trust: Trust) -> 
     return f"{found}; no authority {where} has signed it: name its own in tls.ca_file"
 
 
-def _reason(error: OSError) -> str:
+def reason(error: OSError) -> str:
+    """What went wrong on a socket, in the system's or OpenSSL's few words."""
     if isinstance(error, ssl.SSLError):
         return (error.reason or "the TLS handshake failed").lower().replace("_", " ")
     return (error.strerror or str(error)).lower()

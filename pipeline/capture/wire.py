@@ -5,14 +5,14 @@ from __future__ import annotations
 import ipaddress
 import queue
 import socket
-import ssl
 import threading
 import time
+from dataclasses import replace
 from types import TracebackType
 from typing import Any
 
 from engines.errors import SilentSourceError, SourceError, UnreachableError
-from pipeline.capture.tls import SYSTEM_TRUST, TLS_SCHEMES, Trust, secure
+from pipeline.capture.tls import SYSTEM_TRUST, TLS_SCHEMES, Trust, reason, secure
 from pipeline.redaction import redact
 from pipeline.rtsp.url import StreamUrl
 
@@ -98,7 +98,16 @@ class Wire:
     def _lost(self, error: OSError) -> SourceError:
         if isinstance(error, TimeoutError):
             return self._deadline.missed(self._place)
-        return SourceError(f"{self._place} has broken off the connection: {_reason(error)}")
+        return SourceError(f"{self._place} has broken off the connection: {reason(error)}")
+
+
+def speaks_tls(url: StreamUrl, deadline: Deadline) -> bool:
+    """Whether what listens there shakes hands, whoever it is; nothing else is sent."""
+    try:
+        Wire(replace(url, scheme="rtsps"), deadline, Trust(verify=False)).close()
+    except SourceError:
+        return False
+    return True
 
 
 def _connect(url: StreamUrl, deadline: Deadline) -> socket.socket:
@@ -127,7 +136,7 @@ def _unreachable(place: str, error: OSError, deadline: Deadline) -> SourceError:
         )
     if isinstance(error, TimeoutError):
         return deadline.missed(place)
-    return UnreachableError(f"{place} cannot be reached: {_reason(error)}")
+    return UnreachableError(f"{place} cannot be reached: {reason(error)}")
 
 
 def _look_up(url: StreamUrl, deadline: Deadline) -> list[Any]:
@@ -171,9 +180,3 @@ def _secure(sock: socket.socket, url: StreamUrl, deadline: Deadline, trust: Trus
         return secure(sock, url, trust)
     except TimeoutError as error:
         raise deadline.missed(url.place) from error
-
-
-def _reason(error: OSError) -> str:
-    if isinstance(error, ssl.SSLError):
-        return (error.reason or "the TLS handshake failed").lower().replace("_", " ")
-    return (error.strerror or str(error)).lower()

@@ -48,6 +48,7 @@ _GONE_NS = 250_000_000
 # a camera that never sends a whole picture, but refreshes it strip by strip, has mended damage by then
 _MENDED_NS = 10_000_000_000
 _MISSING_FRAMES = 0.98
+_READ_AHEAD = 8  # frames that FFmpeg has read before an RTSP stream is open: seven tell it that H.264 is in order
 _CREDIT_S = 0.1  # looks for itself as well, in case a credit came before it was known that this source waits
 _CONNECTED, _NOTHING = FrameFlag.CONNECTED, FrameFlag(0)
 # these containers hold an index of their frames; for others OpenCV only guesses from duration and rate
@@ -108,25 +109,26 @@ class Capture:
 
     def run(self) -> Ended:
         """Open the source and read it to its end; the reason of the end, never an exception for a bad source."""
+        began_ns = time.monotonic_ns()
         try:
             source = open_source(self._order)
         except SourceError as error:
             return self._not_opened(error)
         try:
-            return self._stream(source)
+            return self._stream(source, began_ns)
         except SourceError as error:
             return self._broken_off(error)
         finally:
             source.release()
 
-    def _stream(self, source: FrameSource) -> Ended:
+    def _stream(self, source: FrameSource, began_ns: int) -> Ended:
         # a video of known length behind a web address is a file too
         self._live = self._order.kind != "file" and not (self._order.kind == "http" and source.frame_count > 0)
         self._tell(Opened(source.width, source.height, source.fps, waits=not self._live))
         self._size = source.news().size
         if self._order.last_size not in (None, (source.width, source.height), self._size):
             self._flags |= FrameFlag.RESIZED
-        clock, sampler = self._clock(source), Sampler(self._order.rate_hz, thin=self._live)
+        clock, sampler = self._clock(source, began_ns), Sampler(self._order.rate_hz, thin=self._live)
         rest = Rest() if self._live and self._order.patient else None
         arrival_ns, stall_ns = time.monotonic_ns(), self._stall_ns()
         self._good_ns = self._idle_ns = arrival_ns
@@ -161,12 +163,15 @@ class Capture:
         watched = self._live and self._order.kind != "scene"
         return 0.9e6 * self._order.read_timeout_ms if watched else float("inf")
 
-    def _clock(self, source: FrameSource) -> MediaClock:
+    def _clock(self, source: FrameSource, began_ns: int) -> MediaClock:
+        """The camera's clock, which goes on where it stood, by the time at which the first frame came."""
         order = self._order
-        start_ns = None
-        if order.resume_media_ns is not None:
-            start_ns = order.resume_media_ns + time.monotonic_ns() - order.resume_monotonic_ns
+        start_ns, first_ns = None, time.monotonic_ns()
         period_ns = round(1e9 / source.fps) if 1 <= source.fps <= 240 else None
+        if order.kind == "rtsp" and period_ns is not None:
+            first_ns = max(began_ns, first_ns - _READ_AHEAD * period_ns)
+        if order.resume_media_ns is not None:
+            start_ns = order.resume_media_ns + max(0, first_ns - order.resume_monotonic_ns)
         return MediaClock(live=self._live, start_ns=start_ns, period_ns=period_ns)
 
     def _heed_decoder(self, source: FrameSource, now_ns: int) -> bool:

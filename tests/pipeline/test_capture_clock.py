@@ -1,9 +1,14 @@
 """The media clock: monotonic under every raw clock, and jumps are told from gaps."""
 
+from types import SimpleNamespace
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from engines.media_clock import MediaClock
+from pipeline.capture.protocol import Order
+from pipeline.capture.worker import Capture
 
 MS = 1_000_000
 
@@ -85,3 +90,19 @@ def test_it_knows_whether_the_stream_has_stamps_of_its_own():
         clock.tick(raw, i * 40 * MS)
         timed.append(clock.timed)
     assert timed == [True, True, True, True, True, False, True]
+
+
+@pytest.mark.parametrize(
+    ("kind", "rate_hz", "opened_in_s", "first_s"),
+    [("rtsp", 10.0, 2.0, -0.8), ("rtsp", 2.0, 3.0, -3.0), ("rtsp", 90_000.0, 2.0, 0.0), ("device", 10.0, 2.0, 0.0)],
+    ids=["as many frames as were read ahead", "not before it was opened", "no rate is known", "nothing is read ahead"],
+)
+def test_a_clock_goes_on_at_the_time_at_which_the_first_frame_came(kind, rate_hz, opened_in_s, first_s, monkeypatch):
+    """After 5 s without a camera: FFmpeg has read frames before it calls an RTSP stream open."""
+    second_ns = 1000 * MS
+    sizes = {"slots": 2, "height": 2, "width": 2, "rate_hz": 1.0, "open_timeout_ms": 3000, "read_timeout_ms": 1000}
+    since = {"resume_media_ns": 60 * second_ns, "resume_monotonic_ns": 100 * second_ns}
+    capture = SimpleNamespace(_order=Order(kind, "", ring_fd=-1, log_fd=-1, rope_fd=-1, **sizes, **since), _live=True)
+    monkeypatch.setattr("time.monotonic_ns", lambda: 105 * second_ns)
+    clock = Capture._clock(capture, SimpleNamespace(fps=rate_hz), round((105 - opened_in_s) * second_ns))
+    assert clock.tick(0.0, 0).media_ns == round((65 + first_s) * second_ns)

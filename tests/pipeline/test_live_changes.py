@@ -5,8 +5,9 @@ from __future__ import annotations
 import mmap
 import os
 import shutil
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -16,17 +17,19 @@ import yaml
 
 from engines.bundle import load_bundle
 from engines.errors import ModelError, StreamError
+from engines.snapshot import Snapshot
 from engines.state_pool import StatePool
 from pipeline import live as live_module
 from pipeline import live_inputs
 from pipeline.capture.fleet import Fleet
 from pipeline.config.load import load_config
 from pipeline.config.schema import Config, Inference
+from pipeline.durability.keeper import Restored
 from pipeline.inference.loop import InferenceLoop
 from pipeline.inference.models import OpenModel
 from pipeline.inference.runner import ModelRunner
 from pipeline.live import LiveCameras
-from pipeline.prepared import Prepared
+from pipeline.prepared import Prepared, check
 from pipeline.stream.publisher import Publisher
 
 
@@ -101,6 +104,59 @@ def test_cameras_of_two_full_models_change_places(tmp_path, monkeypatch, two_mod
             assert name in live.runners[camera.model].processed
             assert live.memories[name].model.sha == live.models[camera.model].bundle.sha
             assert live._loop.processed(name) == 0
+
+
+class Remembering:
+    """A keeper that has the memory of one camera."""
+
+    def __init__(self, remembers: str, snapshot: Snapshot) -> None:
+        self._remembers, self._snapshot = remembers, snapshot
+
+    def restore(self, plan, _manifest, _memory) -> Restored | None:
+        return Restored(self._snapshot, (0, time.monotonic_ns()), None) if plan.name == self._remembers else None
+
+
+def test_a_camera_that_remembers_connects_before_its_model_is_open_and_no_other_does(tmp_path, monkeypatch):
+    monkeypatch.setattr(live_module, "open_model", idle_model)
+    cameras = configured(tmp_path, a={"model": "scene"}, b={"model": "scene"}).cameras
+    bundle = load_bundle("scene")
+    rows = StatePool(bundle.manifest, bundle.sha, 1)
+    snapshot = rows.snapshot(rows.acquire("a"), age_steps=1, age_s=0.2)
+    with Fleet() as fleet, Publisher("tcp://127.0.0.1:*", epoch=1) as publisher:
+        loop = InferenceLoop(fleet, publisher, lambda _: None)
+        live = LiveCameras(fleet, loop, Inference(), keeper=Remembering("a", snapshot))
+        checked = check(cameras)
+        live.begin(checked)
+        assert list(fleet.cameras) == ["a"]
+        early = fleet.cameras["a"]
+        assert early.process is not None
+        while early.ring.backlog < 3:
+            fleet.wait(1.0)  # as nobody does while models are opened; what comes waits in the ring
+        assert live.apply(live.open(checked)).added == ("a", "b")
+        assert (fleet.cameras["a"], list(fleet.cameras)) == (early, ["a", "b"])
+        assert early.connections == 1
+        assert live.memories["a"].model.backend == "none", "what runs the model is known by now"
+        live.close()
+
+
+def test_a_model_that_cannot_be_opened_ends_the_captures_that_have_begun(tmp_path, monkeypatch):
+    def fail(*_args, **_options):
+        raise ModelError("it is damaged")
+
+    monkeypatch.setattr(live_module, "open_model", fail)
+    config = configured(tmp_path, a={"model": "scene"}, b={"model": "scene"})
+    files = open_files()
+    with Fleet() as fleet, Publisher("tcp://127.0.0.1:*", epoch=1) as publisher:
+        loop = InferenceLoop(fleet, publisher, lambda _: None)
+        snapshot = Snapshot("", 1, 0.2, {})
+        with closing(LiveCameras(fleet, loop, Inference(), keeper=Remembering("a", snapshot))) as live:
+            checked = check(config.cameras)
+            live.begin(checked)
+            process = fleet.cameras["a"].process
+            with pytest.raises(ModelError, match="damaged"):
+                live.open(checked)
+    assert process.is_gone()
+    assert open_files() == files
 
 
 def standing(live: LiveCameras) -> dict[str, tuple]:

@@ -200,6 +200,14 @@ def test_certificate_must_be_trusted(media: PictureMedia, certificate: tuple[Pat
             probe(camera.url, trust=Trust(ca_file="nowhere.pem"))
 
 
+def test_server_that_speaks_tls_alone_is_told(media: PictureMedia, certificate: tuple[Path, Path]) -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(*certificate)
+    words = r"127\.0\.0\.1:\d+ speaks TLS: write rtsps:// in source"
+    with FakeCamera(media, tls=context) as camera, pytest.raises(SourceError, match=words):
+        probe(camera.url.replace("rtsps:", "rtsp:"))
+
+
 def test_server_without_tls_is_told(media: PictureMedia) -> None:
     with FakeCamera(media) as camera, pytest.raises(SourceError, match="does not speak TLS"):
         probe(camera.url.replace("rtsp:", "rtsps:"))
