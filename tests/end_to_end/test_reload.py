@@ -135,6 +135,8 @@ def test_another_model_and_more_cameras_than_there_were_places_for(tmp_path):
     assert [clip.clip.index for clip in story.clips("a")] == list(range(len(story.clips("a"))))
     later = [clip for clip in story.clips("b") if clip.model.version == "1.0.1"]
     assert {clip.state.reset_reason for clip in later} == {"model_change"}
+    status = story.last_status("b")
+    assert (status.counts.resets, status.resets) == (1, {"model_change": 1})
     assert story.last_status("b").counts.connections == 1, "the camera itself was read on"
     ends = [m for m in story.heard if isinstance(m, Event) and m.camera == "b" and m.reason]
     assert {event.reason for event in ends} <= {"model_change", "stop"}

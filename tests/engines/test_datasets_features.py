@@ -16,6 +16,7 @@ from engines.datasets.labelled import LabelledVideo, Span
 from engines.datasets.reading import load_dataset
 from engines.datasets.splits import check_groups, select
 from engines.errors import DataError
+from engines.further import FurtherInput
 from engines.training.sequences import UNLABELLED
 
 LABELS = ("idle", "turn_left", "turn_right")
@@ -169,6 +170,27 @@ def test_another_file_under_the_same_name_is_encoded_again(clips, folder, tmp_pa
     os.utime(path, ns=(1, 1))
     (sequence,) = encoded([video], cache=tmp_path / "cache").plain
     assert len(sequence) == 10
+
+
+def test_a_file_of_the_same_size_that_was_written_later_is_encoded_again(clips, folder, tmp_path):
+    path = Path(shutil.copy(folder / "a.mp4", tmp_path / "a.mp4"))
+    encoded([replace(clips[0], path=path)], cache=tmp_path / "cache")
+    os.utime(path, ns=(1, 1))
+    encode = Encoder()
+    encoded([replace(clips[0], path=path)], encode, cache=tmp_path / "cache")
+    assert encode.pictures > 0
+
+
+def test_a_stretched_view_has_the_further_inputs_of_the_same_moments(clips, tmp_path):
+    times_s = np.arange(0.0, 3.0, 0.02)
+    np.savez(tmp_path / "inputs.npz", clock=times_s, clock_times_s=times_s)
+    video = replace(clips[0], inputs=tmp_path / "inputs.npz")
+    stretch = Augmentation(time_stretch=0.5)
+    views = encoded([video], augmentation=stretch, views=4, rate_hz=10.0, further=(FurtherInput("clock", 1),)).views
+    for view, (sequence,) in enumerate(views):
+        speed = view_draw(stretch, 7, "a.mp4", view, LABELS).speed if view else 1.0
+        assert sequence.features[:, -1].all()
+        assert sequence.features[:, -2] == pytest.approx(sequence.times_s * speed, abs=0.021)
 
 
 @pytest.mark.parametrize("damage", [b"", b"nonsense", None], ids=["empty", "no archive", "cut off"])

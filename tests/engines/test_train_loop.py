@@ -17,6 +17,7 @@ from engines.errors import TrainingError  # noqa: E402
 from engines.families import build_family  # noqa: E402
 from engines.families.contract import StreamModel  # noqa: E402
 from engines.training.answers import answer, clip_scores, macro_map, runs, softmax, step_inputs  # noqa: E402
+from engines.training.checkpoint import restore  # noqa: E402
 from engines.training.lanes import Walk  # noqa: E402
 from engines.training.learning import Learning  # noqa: E402
 from engines.training.loop import WALK_SEED, Standing, train_temporal  # noqa: E402
@@ -309,3 +310,17 @@ def test_the_first_step_of_a_sequence_has_a_nominal_period_behind_it() -> None:
     (one,) = moving(1, 5)
     late = FeatureSequence(one.name, one.group, one.features, one.times_s + 100.0, one.labels)
     np.testing.assert_allclose(step_inputs(network(), late)[1], 0.2, rtol=1e-5)
+
+
+@pytest.mark.parametrize("change", ["more", "fewer", "larger"])
+def test_weights_of_another_network_are_refused(change: str) -> None:
+    model = network()
+    weights = dict(model.state_dict())
+    name = "reduce.0.weight"
+    if change == "fewer":
+        del weights[name]
+    else:
+        weights["another" if change == "more" else name] = torch.zeros(3, 99)
+    with pytest.raises(TrainingError, match=r"^w holds (a|another) network"):
+        restore(model, weights, "w")
+    restore(model, {name: value for name, value in model.state_dict().items() if name[:8] != "encoder."}, "x")
