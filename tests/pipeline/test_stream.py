@@ -260,7 +260,7 @@ def test_a_publisher_with_a_lower_epoch_is_not_believed_and_that_is_told_once(ca
     with Publisher(ANY_PORT, epoch=6) as newer, Subscriber(newer.address, repair=False) as subscriber:
         joined_at(newer, subscriber)
         with Publisher(ANY_PORT, epoch=5) as older:
-            subscriber._socket.connect(older.address)
+            subscriber._feed.socket.connect(older.address)
             while not subscriber.stale:
                 older.publish(clip())
                 assert subscriber.receive(0.02) is None

@@ -172,7 +172,7 @@ def test_latest_gives_the_newest_of_what_has_arrived(tmp_path):
         join(net, subscriber)
         net.send(*[clip("a") for _ in range(50)], clip("b"), status("end"))
         deadline_s = time.monotonic() + 10
-        while not subscriber._socket.poll(100) and time.monotonic() < deadline_s:
+        while not subscriber._feed.socket.poll(100) and time.monotonic() < deadline_s:
             pass
         got = []
         while not got or got[-1].camera != "b":
