@@ -107,7 +107,7 @@ class OpenVinoEngine:
     def _bind(self, request: int, arrays: Sequence[Array]) -> None:
         """Hand the arrays over as they are; nothing to do where the last run had the same memory, as most do."""
         plain = [array if array.flags.c_contiguous and array.flags.writeable else array.copy() for array in arrays]
-        where = tuple(fact for array in plain for fact in (_address(array), *array.shape))
+        where = tuple([fact for array in plain for fact in (_address(array), *array.shape)])
         if where != self._fed[request][1]:
             self._fed[request] = [], ()
             for index, array in enumerate(plain):

@@ -81,7 +81,7 @@ class FileBatcher:
     def _gather(self) -> _Round:
         if any(not camera.ring.backlog and not camera.over for camera in self._cameras):
             return _Round()
-        return _Round(tuple(camera for camera in self._cameras if camera.ring.backlog))
+        return _Round(tuple([camera for camera in self._cameras if camera.ring.backlog]))
 
 
 Batcher = LiveBatcher | FileBatcher

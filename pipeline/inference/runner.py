@@ -175,7 +175,7 @@ class ModelRunner:
             request = self._free.popleft()
             pictures = iter(self._encoder.frames(request))
             loaded = ((camera, self._load(camera, pictures)) for camera in cameras)
-            frames = tuple((camera, header) for camera, header in loaded if header is not None)
+            frames = tuple([(camera, header) for camera, header in loaded if header is not None])
             if not frames:
                 self._free.append(request)
                 continue

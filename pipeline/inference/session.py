@@ -139,7 +139,7 @@ class CameraMemory:
         self._recent.append(_Taken(media_s, header, present))
         for clip in self._clock.add(Step(media_s, probabilities)):
             yield self._prediction(clip, header)
-            scores = tuple(float(p) for p in clip.probabilities)
+            scores = tuple([float(p) for p in clip.probabilities])
             for change in self._events.add(clip.end_s, scores):
                 yield self._event(change, header)
         self._forget()

@@ -1,5 +1,8 @@
 """The clip rule: spans in media seconds, closing on time, gaps, coverage."""
 
+import gc
+import sys
+
 import numpy as np
 import pytest
 
@@ -71,3 +74,16 @@ def test_a_step_brings_its_period_to_the_warm_up_and_rounded_times_do_not_matter
     for digits in (3, 9):
         ages = [round(step / 15, digits) for step in range(10)]
         assert [age >= warm_from_s(0.4, 15) for age in ages].index(True) == 5
+
+
+@pytest.mark.skipif(sys.implementation.name != "cpython", reason="counts the blocks of CPython's allocator")
+def test_remembering_for_hours_keeps_no_memory():
+    clock = ClipClock(ClipRule(), 5.0, 0.0)
+    for index in range(8):
+        clock.add(Step(index / 5, probabilities(0.5)))
+    clock.remember()
+    gc.collect()
+    before = sys.getallocatedblocks()
+    for _ in range(1000):
+        clock.remember()
+    assert sys.getallocatedblocks() - before < 100
