@@ -10,18 +10,18 @@ is killed between two instructions: the frame it was at was never due, and the n
 
 from __future__ import annotations
 
-import fcntl
 import mmap
 import os
 import struct
-import tempfile
-from contextlib import ExitStack
-from dataclasses import dataclass
-from enum import IntFlag
-from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+
+from pipeline.capture.counts import CaptureCounts
+from pipeline.capture.frame_header import NOTHING, FrameFlag, FrameHeader
+from pipeline.capture.shared_memory import anonymous_memory
+
+__all__ = ["CaptureCounts", "FrameFlag", "FrameHeader", "Picture", "RollingBuffer"]
 
 Picture = npt.NDArray[np.uint8]
 
@@ -35,88 +35,7 @@ _PAGE = 4096
 _MOST = 1 << 60  # no counter comes there by itself; sums of some still fit into 64 bits
 _MASK = (1 << 64) - 1
 _CATCHING_UP = 2  # frames taken for one written
-
-
-class FrameFlag(IntFlag):
-    """What happened between the previous frame of this camera and this one."""
-
-    CONNECTED = 1
-    """First frame of a connection."""
-    JUMPED = 2
-    """The stream's clock jumped."""
-    RESIZED = 4
-    """The picture size changed."""
-    DAMAGED = 8
-    """The decoder reported damage."""
-    REPEATS = 16
-    """The picture equals the one before it in the ring, byte for byte."""
-    FROZEN = 32
-    """The picture has stood still for so long that it counts as frozen; set as long as it does."""
-    CUT = 64
-    """The picture has nothing in common with the one before it."""
-    HELD = 128
-    """Frames before this one were kept back because the picture was frozen."""
-
-
 _ONCE = ~(FrameFlag.REPEATS | FrameFlag.FROZEN)  # what must not get lost with a frame: it happened between two of them
-
-
-class FrameHeader(NamedTuple):
-    """The facts of one frame in the ring."""
-
-    sequence: int
-    """Counts the frames written for this camera, from 0."""
-    media_ns: int
-    """Time on the camera's media clock."""
-    captured_ns: int
-    """Wall clock (UTC) when the frame was grabbed."""
-    monotonic_ns: int
-    """CLOCK_MONOTONIC when the frame was grabbed; comparable across processes of one machine."""
-    ready_ns: int
-    """CLOCK_MONOTONIC when the frame lay in its slot."""
-    dropped: int
-    """Due frames that were thinned out, overran the ring or expired in it since the previous frame; set by the ring."""
-    flags: FrameFlag
-
-    @property
-    def repeats(self) -> bool:
-        """Whether the picture equals the one before it in the ring."""
-        return bool(self.flags.value & FrameFlag.REPEATS.value)
-
-
-@dataclass(frozen=True)
-class CaptureCounts:
-    """What capture did so far; `due == taken + waiting + thinned + overrun` at every moment."""
-
-    grabbed: int
-    """Frames that the decoder gave, due or not."""
-    written: int
-    """Due frames that were laid into the ring."""
-    read: int
-    """Frames that left the ring, taken or expired."""
-    thinned: int
-    """Due frames that were left out evenly, since the reader is behind."""
-    overrun: int
-    """Due frames that found the ring full, or grew too old in it."""
-    damaged: int
-    """Complaints of the decoder."""
-    expired: int
-    """Those of `overrun` that had been in the ring."""
-
-    @property
-    def due(self) -> int:
-        """Frames that belong to the model's rate."""
-        return self.written - self.expired + self.thinned + self.overrun
-
-    @property
-    def taken(self) -> int:
-        """Frames that the reader took."""
-        return self.read - self.expired
-
-    @property
-    def waiting(self) -> int:
-        """Frames in the ring that the reader has not taken."""
-        return self.written - self.read
 
 
 class RollingBuffer:
@@ -133,7 +52,7 @@ class RollingBuffer:
         # the writer's: how far its reader was seen to be, since when, and how far when the last frame was written
         self._seen_read = self._seen_ns = self._read_before = 0
         self._left_out = 0  # expired frames, and those dropped before them, since the last one taken
-        self._left_flags = FrameFlag(0)
+        self._left_flags = NOTHING
 
     @classmethod
     def create(cls, slots: int, height: int, width: int) -> RollingBuffer:
@@ -142,14 +61,12 @@ class RollingBuffer:
         Raises:
             OSError: the system has no memory or descriptors left.
         """
-        with ExitStack() as undo:
-            fd = _anonymous_file()
-            undo.callback(os.close, fd)
-            os.ftruncate(fd, _size(slots, height, width))
-            _keep_size(fd)
-            ring = cls(fd, slots, height, width)
-            undo.pop_all()
-        return ring
+        fd = anonymous_memory(_size(slots, height, width))
+        try:
+            return cls(fd, slots, height, width)
+        except BaseException:
+            os.close(fd)
+            raise
 
     # -- writer ------------------------------------------------------------------------------------------------------
 
@@ -229,7 +146,7 @@ class RollingBuffer:
 
     def skip(self) -> None:
         """Free the oldest slot without reading it."""
-        self._left_out, self._left_flags = 0, FrameFlag(0)
+        self._left_out, self._left_flags = 0, NOTHING
         self._advance(_READ)
 
     def expire(self, before_ns: int) -> int:
@@ -301,16 +218,3 @@ def _pixels_at(slots: int) -> int:
 
 def _size(slots: int, height: int, width: int) -> int:
     return _pixels_at(slots) + slots * height * width * 3
-
-
-def _anonymous_file() -> int:
-    if hasattr(os, "memfd_create"):
-        return os.memfd_create("vidpipe-ring", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
-    with tempfile.TemporaryFile() as file:
-        return os.dup(file.fileno())
-
-
-def _keep_size(fd: int) -> None:
-    """Let nobody cut the memory short: whoever reads it then would be ended by SIGBUS (memfd_create(2))."""
-    if hasattr(os, "memfd_create"):
-        fcntl.fcntl(fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL)

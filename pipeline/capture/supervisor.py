@@ -5,20 +5,19 @@ from __future__ import annotations
 import random
 import time
 from collections import Counter
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from pipeline.capture.backoff import Backoff, CrashLoop
 from pipeline.capture.bell import Bell
 from pipeline.capture.health import Health, detail_of
+from pipeline.capture.plan import CapturePlan
 from pipeline.capture.process import CaptureProcess
-from pipeline.capture.protocol import FINAL, SLOW, Ended, EndReason, Opened, Order, Resized, Running, Stillness
+from pipeline.capture.protocol import FINAL, SLOW, Ended, EndReason, Opened, Resized, Running, Stillness
 from pipeline.capture.ring import RollingBuffer
 from pipeline.capture.state import FLOWING, OVER, CameraState
 
 if TYPE_CHECKING:
     from pipeline.capture.protocol import Notice
-    from pipeline.config.source import Source
 
 __all__ = ["CameraState", "CameraSupervisor", "CapturePlan"]
 
@@ -29,31 +28,6 @@ _TICK_S = 0.25
 _AWAY_S = 1.0
 _LATEST_NS = 1 << 60  # 36 years: no media clock comes there by itself
 _CRASH = (EndReason.CRASHED, EndReason.HUNG)
-
-
-@dataclass(frozen=True)
-class CapturePlan:
-    """How one camera is read: from the configuration, and what its model wants to see."""
-
-    name: str
-    source: Source
-    height: int
-    width: int
-    rate_hz: float
-    crop: tuple[float, float, float, float] | None = None
-    transport: Literal["tcp", "udp"] = "tcp"
-    capture: Literal["opencv", "pyav"] = "opencv"
-    tls_verify: bool = True
-    ca_file: str | None = None
-    open_timeout_s: float = 5.0
-    stall_s: float = 2.0
-    slots: int = 16
-    frozen_after_s: float = 8.0
-    hold_frozen: bool = False
-
-
-def _is_patient(plan: CapturePlan) -> bool:
-    return plan.source.kind.value == "rtsp" and plan.transport == "tcp"
 
 
 class CameraSupervisor:
@@ -169,31 +143,7 @@ class CameraSupervisor:
         plan = self.plan
         if not self.ring.is_sound():
             self.ring.empty()
-        last = self._last_time() if plan.source.live else None
-        order = Order(
-            kind=plan.source.kind.value,
-            address=plan.source.reveal(),
-            ring_fd=-1,
-            log_fd=-1,
-            rope_fd=-1,
-            slots=plan.slots,
-            height=plan.height,
-            width=plan.width,
-            rate_hz=plan.rate_hz,
-            open_timeout_ms=round(plan.open_timeout_s * 1e3),
-            read_timeout_ms=round(plan.stall_s * 1e3),
-            patient=_is_patient(plan),
-            capture=plan.capture,
-            transport=plan.transport,
-            tls_verify=plan.tls_verify,
-            ca_file=plan.ca_file,
-            crop=plan.crop,
-            resume_media_ns=last[0] if last else None,
-            resume_monotonic_ns=last[1] if last else 0,
-            last_size=self.coded_size,
-            frozen_after_s=plan.frozen_after_s,
-            hold_frozen=plan.hold_frozen,
-        )
+        order = plan.order(self._last_time() if plan.source.live else None, self.coded_size)
         self.connections += 1
         self._health.begin(now_s, self.ring.counts())
         try:

@@ -1,14 +1,12 @@
 """The media clock: monotonic under every raw clock, and jumps are told from gaps."""
 
-from types import SimpleNamespace
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from engines.media_clock import MediaClock
+from pipeline.capture.connection import media_clock
 from pipeline.capture.protocol import Order
-from pipeline.capture.worker import Capture
 
 MS = 1_000_000
 
@@ -102,7 +100,7 @@ def test_a_clock_goes_on_at_the_time_at_which_the_first_frame_came(kind, rate_hz
     second_ns = 1000 * MS
     sizes = {"slots": 2, "height": 2, "width": 2, "rate_hz": 1.0, "open_timeout_ms": 3000, "read_timeout_ms": 1000}
     since = {"resume_media_ns": 60 * second_ns, "resume_monotonic_ns": 100 * second_ns}
-    capture = SimpleNamespace(_order=Order(kind, "", ring_fd=-1, log_fd=-1, rope_fd=-1, **sizes, **since), _live=True)
+    order = Order(kind, "", ring_fd=-1, log_fd=-1, rope_fd=-1, **sizes, **since)
     monkeypatch.setattr("time.monotonic_ns", lambda: 105 * second_ns)
-    clock = Capture._clock(capture, SimpleNamespace(fps=rate_hz), round((105 - opened_in_s) * second_ns))
+    clock = media_clock(order, rate_hz, round((105 - opened_in_s) * second_ns), live=True)
     assert clock.tick(0.0, 0).media_ns == round((65 + first_s) * second_ns)

@@ -204,7 +204,7 @@ def test_a_capture_process_gone_mad_is_ended_and_no_more(monkeypatch, deed, expe
 
 
 def test_what_nobody_foresaw_in_a_capture_process_is_told_by_its_parent_without_the_password(monkeypatch):
-    boot = "from pipeline.capture import worker\nworker.Capture = lambda order, link: open(order.address)\n"
+    boot = "from pipeline.capture import worker\nworker.Connection = lambda order, link: open(order.address)\n"
     monkeypatch.setattr(process, "_BOOT", boot + "worker.main({fd})")
     assert [ended.detail for ended in _news("rtsp://cam:Kanari@host/x")] == [
         "the capture process ended with code 1: FileNotFoundError: [Errno 2] No such file or directory: "

@@ -9,7 +9,6 @@ from capturing import plan
 
 from pipeline.capture.rest import Rest
 from pipeline.capture.sampler import Sampler
-from pipeline.capture.supervisor import _is_patient
 
 DECODING_NS = 400_000
 
@@ -100,4 +99,4 @@ def test_what_waits_in_the_socket_is_caught_up_with_at_once(rate_hz, decoding_ns
     ],
 )
 def test_only_where_frames_wait_and_have_times_of_their_own(source, transport, patient):
-    assert _is_patient(plan("a", source, transport=transport)) is patient
+    assert plan("a", source, transport=transport).order(None, None).patient is patient
