@@ -104,7 +104,7 @@ class ClipClock:
 
     def remember(self) -> ClipState:
         """All that decides about the clips to come."""
-        # of a list: CPython makes a generator's tuple too long, cuts it, and keeps up to 2000 such of each length: a megabyte
+        # of a list: CPython makes a generator's tuple too long, cuts it, and keeps 2000 such of each length: a megabyte
         times_s = tuple([step.media_time_s for step in self._steps])
         values = b"".join(step.probabilities.astype(_LITTLE, copy=False).tobytes() for step in self._steps)
         return ClipState(self._origin_s, self._next, times_s, values)
