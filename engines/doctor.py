@@ -33,6 +33,7 @@ _PACKAGES = {  # what each is for
     "pyzmq": "the prediction stream",
     "av": "camera for tests (vidpipe fakecam)",
 }
+_EXTRAS = {"onnxruntime": "onnxruntime", "torch": "train", "onnx": "train", "av": "fakecam"}  # where several bring it
 _FFMPEG = re.compile(r"^ +(avcodec|avformat|avutil|swscale): +YES \(([\d.]+)\)", re.MULTILINE)
 _OPENSSL = re.compile(rb"OpenSSL (\d+\.\d+\.\d+\w*) [ \w]*\d{4}")
 
@@ -175,13 +176,15 @@ def _package(name: str, purpose: str) -> Package:
 
 
 def _install(name: str) -> str:
-    """How to get a package: by the first extra of vidpipe that brings it."""
+    """How to get a package: by the extra of vidpipe that a user wants it for, else the first that brings it."""
     pattern = re.compile(rf"^{re.escape(name)}\b(?!-).*extra == ['\"]([\w-]+)['\"]")
     try:
         extras = [match[1] for line in requires("vidpipe") or () if (match := pattern.match(line))]
     except PackageNotFoundError:
         extras = []
-    return f"pip install 'vidpipe[{extras[0]}]'" if extras else f"pip install {name}"
+    if not extras:
+        return f"pip install {name}"
+    return f"pip install 'vidpipe[{_EXTRAS.get(name, extras[0])}]'"
 
 
 def _video() -> Video | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from importlib.metadata import version
+from importlib.metadata import requires, version
 
 import fake_gpu
 import pytest
@@ -61,6 +61,14 @@ def test_a_missing_package_is_a_finding_with_its_fix(monkeypatch: pytest.MonkeyP
     (package,) = [each for each in examine().packages if each.name == "no-such-package"]
     assert (package.version, package.install) == ("", "pip install 'vidpipe[some]'")
     assert doctor._install("brand-new") == "pip install brand-new"
+
+
+@pytest.mark.parametrize("name", sorted(doctor._EXTRAS))
+def test_what_several_extras_bring_is_named_by_the_one_for_users(name: str) -> None:
+    extra = doctor._EXTRAS[name]
+    assert doctor._install(name) == f"pip install 'vidpipe[{extra}]'"
+    lines = [line for line in requires("vidpipe") or () if line.startswith((f"{name}>", f"{name}="))]
+    assert any(line.replace('"', "'").endswith(f"extra == '{extra}'") for line in lines)
 
 
 def test_a_back_end_that_does_not_import_is_a_finding(monkeypatch: pytest.MonkeyPatch) -> None:
