@@ -1,12 +1,10 @@
 """The clip rule: which steps belong to which clip, and what they add up to.
 
-Serving, training and evaluation share it, and with it the sampling grid: periods of `1 / rate_hz` seconds, counted
-from media time 0, of which a sampler takes one frame each.
+Serving, training and evaluation share it.
 """
 
 from __future__ import annotations
 
-import math
 from collections import deque
 from dataclasses import dataclass
 from typing import Annotated
@@ -17,13 +15,11 @@ import numpy.typing as npt
 
 from engines.errors import ModelError
 from engines.manifest import ClipRule
+from engines.sampling_grid import TOLERANCE_S, sampling_cell
 
 Probabilities = npt.NDArray[np.float32]
 UNKNOWN = "unknown"
 _LITTLE = np.dtype("<f4")
-
-TOLERANCE_S = 5e-3
-"""A frame a hair before a boundary (clocks round and jitter) still counts as on it."""
 
 
 @dataclass(frozen=True)
@@ -62,16 +58,6 @@ class ClipState(msgspec.Struct, frozen=True, gc=False):
     next_index: Annotated[int, msgspec.Meta(ge=0, le=1 << 48)]
     media_times_s: tuple[Seconds, ...]
     probabilities: bytes
-
-
-def sampling_cell(media_time_s: float, rate_hz: float) -> int:
-    """The number of the sampling period that a frame falls into; the sampler takes the first frame of each."""
-    return math.floor((media_time_s + TOLERANCE_S) * rate_hz + 1e-9)
-
-
-def cell_start(cell: int, rate_hz: float) -> float:
-    """The least media time in seconds that `sampling_cell` puts into `cell`."""
-    return (cell - 1e-9) / rate_hz - TOLERANCE_S
 
 
 def warm_from_s(warm_up_s: float, rate_hz: float) -> float:

@@ -9,9 +9,10 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec.structs import replace
 
-from engines.clips import TOLERANCE_S, Seconds
+from engines.clips import Seconds
 from engines.errors import ModelError
 from engines.manifest import EventRule
+from engines.sampling_grid import TOLERANCE_S
 
 Phase = Literal["begin", "update", "end"]
 Count = Annotated[int, msgspec.Meta(ge=0, le=1 << 48)]

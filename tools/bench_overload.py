@@ -24,7 +24,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from engines.clips import sampling_cell
+from engines.sampling_grid import sampling_cell
 from pipeline.bench.live import fake_cameras, live_run
 from pipeline.bench.usage import Meter, cores_between
 from pipeline.bench.video import own_video, scene_video

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from engines.clips import sampling_cell
 from engines.errors import UnreadableVideoError
 from engines.media_clock import MediaClock
+from engines.sampling_grid import sampling_cell
 from engines.shrink import cropped, shrink
 
 if TYPE_CHECKING:

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from engines.clips import TOLERANCE_S
 from engines.datasets.labelled import Span
 from engines.errors import DataError
+from engines.sampling_grid import TOLERANCE_S
 from engines.training.sequences import UNLABELLED
 
 

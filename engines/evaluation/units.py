@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from engines.clips import Clip, ClipClock, Probabilities, Step, aggregate, sampling_cell, warm_from_s
+from engines.clips import Clip, ClipClock, Probabilities, Step, aggregate, warm_from_s
 from engines.datasets.intervals import inside, labels_at
 from engines.evaluation.alarms import StreamTruth
 from engines.evaluation.metrics import Judged
 from engines.manifest import Manifest
+from engines.sampling_grid import sampling_cell
 
 if TYPE_CHECKING:
     from engines.datasets.labelled import Span

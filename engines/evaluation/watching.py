@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engines.bundle import Bundle
-from engines.clips import sampling_cell
 from engines.datasets.footage import sampled_frames
 from engines.datasets.inputs import accompany, read_inputs
 from engines.datasets.labelled import LabelledVideo, Skipped
@@ -18,6 +17,7 @@ from engines.encoder import Encoder
 from engines.errors import DataError, UnreadableVideoError
 from engines.evaluation.baselines import pooled
 from engines.evaluation.offline import WholeSequence
+from engines.sampling_grid import sampling_cell
 from engines.temporal import Temporal
 
 Answers = NDArray[np.float32]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from engines.clips import cell_start, sampling_cell
+from engines.sampling_grid import cell_start, sampling_cell
 
 _LEAST_PATIENCE_S = 0.1
 _PATIENCE_STRIDES = 1.25

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import fcntl
 import os
-import tempfile
 from contextlib import ExitStack
 
 
@@ -28,5 +27,7 @@ def anonymous_memory(size: int) -> int:
 def _nameless_file() -> int:
     if hasattr(os, "memfd_create"):
         return os.memfd_create("vidpipe-ring", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+    import tempfile  # noqa: PLC0415 - not on Linux, where each capture process would pay for it
+
     with tempfile.TemporaryFile() as file:
         return os.dup(file.fileno())

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from engines.clips import Clip, ClipClock, Step, decide, sampling_cell, warm_from_s
+from engines.clips import Clip, ClipClock, Step, decide, warm_from_s
 from engines.errors import ModelError
 from engines.events import EventChange, EventDetector
+from engines.sampling_grid import sampling_cell
 from pipeline.capture.ring import FrameFlag, FrameHeader
 from pipeline.durability.records import LastFrame, MemoryRecord, RecentFrame
 from pipeline.inference.continuity import Cause, interruptions, judge

@@ -6,8 +6,9 @@ import sys
 import numpy as np
 import pytest
 
-from engines.clips import UNKNOWN, Clip, ClipClock, Step, aggregate, decide, sampling_cell, warm_from_s
+from engines.clips import UNKNOWN, Clip, ClipClock, Step, aggregate, decide, warm_from_s
 from engines.manifest import ClipRule
+from engines.sampling_grid import sampling_cell
 
 LABELS = ("a", "b")
 

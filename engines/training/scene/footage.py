@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from engines.clips import sampling_cell
+from engines.sampling_grid import sampling_cell
 from engines.scene import Scene
 from engines.shrink import shrunk
 
