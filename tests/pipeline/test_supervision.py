@@ -3,6 +3,7 @@
 import itertools
 import os
 import random
+import select
 import signal
 import socket
 import time
@@ -247,3 +248,21 @@ def test_many_cameras_that_hang_are_ended_together():
         assert all(process is not None for process in processes)
         for connection in opening:
             connection.close()
+
+
+def test_what_was_said_while_nobody_listened_is_heard_before_anything_is_judged():
+    """As while the models are opened, which may take minutes."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        url = f"rtsp://127.0.0.1:{server.getsockname()[1]}/x"
+    with Fleet([plan("a", url), plan("b", "scene://?fps=20", slots=4)]) as fleet:
+        fleet.start()
+        refused, running = fleet.cameras.values()
+        assert refused.process._child.wait(20.0) == 0
+        while not running.ring.full:
+            assert select.select([running.bell], [], [], 20.0)[0]
+            running.bell.heard()
+        for camera in (refused, running):
+            camera.tick(time.monotonic() + 60.0)
+        assert refused.reconnects == {"unreachable": 1}
+        assert running.state is CameraState.RUNNING, "its frames were not taken because nobody could"
+        assert running.ring.backlog == 0, "they are old by now"
