@@ -35,6 +35,7 @@ _PAGE = 4096
 _MOST = 1 << 60  # no counter comes there by itself; sums of some still fit into 64 bits
 _MASK = (1 << 64) - 1
 _CATCHING_UP = 2  # frames taken for one written
+_QUEUED_NS = 50_000_000  # a frame that had waited so long when the one before it was taken
 _ONCE = ~(FrameFlag.REPEATS | FrameFlag.FROZEN)  # what must not get lost with a frame: it happened between two of them
 
 
@@ -86,10 +87,11 @@ class RollingBuffer:
         return 1 - self.backlog / self.slots
 
     def lag_ns(self, now_ns: int) -> int:
-        """How far behind a reader is that is too slow: the oldest frame's wait when it was last seen to take one.
+        """How far behind the reader is where it is too slow: how long the oldest frame has waited, in ns.
 
-        To be asked at each due frame. 0 when none waits, and for a reader that catches up: where it took several
-        frames since the last was written. One that stands still does not fall behind by that: it will catch up.
+        To be asked at each due frame. 0 when none waits, and where the reader catches up: it took several frames since
+        the last was written. One that had nothing waiting when it last took a frame, and stands still since, is not
+        slow: it will catch up.
         """
         read = self._words[_READ]
         if read != self._seen_read:
@@ -97,7 +99,8 @@ class RollingBuffer:
         header = self.peek()
         if header is None or read - self._read_before >= _CATCHING_UP:
             return 0
-        return max(0, self._seen_ns - header.ready_ns)
+        queued_ns = self._seen_ns - header.ready_ns
+        return now_ns - header.ready_ns if queued_ns >= _QUEUED_NS else max(0, queued_ns)
 
     def slot(self) -> Picture:
         """The picture to fill next; valid while the ring is not full."""

@@ -54,7 +54,7 @@ class Sampler:
         """Whether the due frame is kept; call once per due frame.
 
         Args:
-            lag_ns: how long the frame that is the oldest now had waited when the reader last took one.
+            lag_ns: how far the reader is behind, 0 for one that stands still (`RollingBuffer.lag_ns`).
             room: share of the queue that is free.
         """
         cell = self._cell or 0
