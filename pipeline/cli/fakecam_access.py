@@ -48,7 +48,8 @@ def server_tls(certificate: Path | None, key: Path | None) -> ssl.SSLContext | N
     try:
         context.load_cert_chain(certificate, key, password=lambda: "")  # rather refuse than ask at the terminal
     except OSError as error:
-        reason = error.reason.replace("_", " ").lower() if isinstance(error, ssl.SSLError) else error.strerror
+        named = error.reason if isinstance(error, ssl.SSLError) else error.strerror
+        reason = (named or "they are not in PEM").replace("_", " ").lower()
         raise ConfigError(
             f"--tls-cert {certificate} and --tls-key {key} cannot be used ({reason}); "
             "give a certificate and its private key without a password, both in PEM"

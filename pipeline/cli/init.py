@@ -20,6 +20,10 @@ def init(
     from pipeline.config.load import STARTER
     from pipeline.schemas import read_schema
 
+    if str(path) == "-":
+        raise ConfigError("- is no file name here: vidpipe init vidpipe.yaml")
+    if path.is_dir():
+        raise ConfigError(f"{path} is a folder: name a file, such as {path / 'vidpipe.yaml'}")
     if path.exists() and not force:
         raise ConfigError(f"{path} is there already: choose another name, or --force to overwrite it")
     schema = path.with_suffix(".schema.json")

@@ -1,85 +1,39 @@
-"""The command `vidpipe`: all commands, and what becomes of a user's errors."""
+"""The command `vidpipe`: what becomes of a user's errors, of Ctrl-C, and of streams that are closed or full."""
 
 from __future__ import annotations
 
+import errno
+import os
 import resource
 import sys
-from importlib.metadata import version
-from typing import Annotated
-
-import typer
-
-from engines.errors import VidpipeError
-from pipeline.cli.bench import bench
-from pipeline.cli.build import build
-from pipeline.cli.check import check
-from pipeline.cli.doctor import doctor
-from pipeline.cli.evaluate import evaluate
-from pipeline.cli.explain import explain
-from pipeline.cli.export import export
-from pipeline.cli.fakecam import fakecam
-from pipeline.cli.health import health
-from pipeline.cli.init import init
-from pipeline.cli.keys import keys
-from pipeline.cli.log import tell
-from pipeline.cli.models import models
-from pipeline.cli.reload import reload, reset
-from pipeline.cli.run import run
-from pipeline.cli.sweep import sweep
-from pipeline.cli.top import top
-from pipeline.cli.train import train
-from pipeline.cli.verify import verify
-from pipeline.cli.watch import watch
 
 _MOST_OPEN_FILES = 65536
-
-app = typer.Typer(
-    help="Real-time video analytics with memory: cameras in, predictions of a recurrent network out.",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    add_completion=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
 
-def _print_version(value: bool) -> None:
-    if value:
-        typer.echo(f"vidpipe {version('vidpipe')}")
-        raise typer.Exit
+def main() -> None:
+    """Run the command line; a user's error becomes one line on stderr and exit status 1."""
+    # a core dump holds the cameras' passwords
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    _open_many_files()
+    open_standard_streams()
+    try:
+        _run()
+    except KeyboardInterrupt:
+        sys.exit(130)
 
 
-@app.callback()
-def _options(
-    _version: Annotated[
-        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Say the version.")
-    ] = False,
-) -> None:
-    """Real-time video analytics with memory: cameras in, predictions of a recurrent network out."""
-
-
-for _command in (
-    run,
-    watch,
-    top,
-    health,
-    check,
-    reload,
-    reset,
-    init,
-    models,
-    build,
-    verify,
-    doctor,
-    fakecam,
-    bench,
-    train,
-    evaluate,
-    sweep,
-    explain,
-    export,
-):
-    app.command()(_command)
-app.add_typer(keys, name="keys")
+def open_standard_streams() -> None:
+    """Put nothing in the place of a standard stream that is closed: else the next file opened would be taken for it."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            nowhere = os.open(os.devnull, os.O_RDWR)  # has the lowest number that is free: this one
+            os.set_inheritable(nowhere, True)
+    sys.stdin = sys.stdin or os.fdopen(0)
+    sys.stdout = sys.stdout or os.fdopen(1, "w")
+    sys.stderr = sys.stderr or os.fdopen(2, "w")
 
 
 def _open_many_files() -> None:
@@ -89,11 +43,12 @@ def _open_many_files() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
 
 
-def main() -> None:
-    """Run the command line; a user's error becomes one line on stderr and exit status 1."""
-    # a core dump holds the cameras' passwords
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    _open_many_files()
+def _run() -> None:
+    # this takes a moment, in which Ctrl-C may come
+    from engines.errors import VidpipeError
+    from pipeline.cli.commands import app
+    from pipeline.cli.log import tell
+
     try:
         app()
     except VidpipeError as error:
@@ -103,5 +58,9 @@ def main() -> None:
         # the reader of our output left, as `head` does
         sys.stderr.close()
         sys.exit(0)
-    except KeyboardInterrupt:
-        sys.exit(130)
+    except OSError as error:
+        if error.errno not in _FULL:
+            raise
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # for what is still in the buffer of stdout
+        tell(f"{error.filename or 'the output'} could not be written: {error.strerror}")
+        sys.exit(1)

@@ -68,7 +68,7 @@ class _LineScreen:
         """Write what is left."""
         self._writer.close()
         if self._writer.lost:
-            tell(f"{self._writer.lost} lines were not printed: nobody read them")
+            tell(f"{self._writer.lost} lines were not printed: nobody read them, or there was no room")
 
 
 S = TypeVar("S", bound=_LineScreen)

@@ -50,6 +50,8 @@ def find_config(path: str | Path | None = None) -> Path:
     """
     named = path or os.environ.get("VIDPIPE_CONFIG")
     if named:
+        if Path(named).is_dir():
+            raise ConfigError(f"the configuration {named} is a folder: name the file in it")
         if not Path(named).is_file():
             raise ConfigError(f"the configuration {named} does not exist: vidpipe init {named} writes a first one")
         return Path(named)

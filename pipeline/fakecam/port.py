@@ -42,4 +42,4 @@ def bound(host: str, port: int) -> socket.socket:
 def _refused(host: str, port: int, error: OSError) -> SourceError:
     number = error.errno or 0  # below 0 for a failed name look-up
     reason = (os.strerror(number) if number > 0 else error.strerror or str(error)).lower()
-    return SourceError(f"a server cannot listen at {host}:{port}: {reason}; choose another port")
+    return SourceError(f"a server cannot listen at {host}:{port}: {reason}; choose another port or address")

@@ -9,7 +9,7 @@ from processes import write_config
 from typer.testing import CliRunner
 
 from engines.errors import KeysError
-from pipeline.cli.main import app
+from pipeline.cli.commands import app
 from pipeline.config.load import load_config
 from pipeline.keys.client import ClientKeys
 from pipeline.keys.folder import server_keys

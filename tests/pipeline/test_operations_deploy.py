@@ -16,7 +16,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from pydantic import ValidationError
 from typer.main import get_command
 
-from pipeline.cli.main import app
+from pipeline.cli.commands import app
 from pipeline.config.schema import Config
 from pipeline.operations.metrics import Gauges, Metrics
 

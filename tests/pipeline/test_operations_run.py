@@ -20,7 +20,7 @@ from processes import free_port, running, vidpipe, write_config
 from prometheus_client.parser import text_string_to_metric_families
 from typer.testing import CliRunner
 
-from pipeline.cli.main import app
+from pipeline.cli.commands import app
 from pipeline.config.load import load_config
 from pipeline.operations.instance import instance_of
 from pipeline.operations.monitor import Monitor

@@ -23,7 +23,7 @@ from processes import environment, free_port, running, vidpipe, write_config
 from typer.testing import CliRunner
 
 from engines.errors import ConfigError
-from pipeline.cli.main import app
+from pipeline.cli.commands import app
 from pipeline.fakecam import FakeCamera
 from pipeline.fakecam.faults import Close
 from pipeline.rtsp.auth import Credentials, Guard
