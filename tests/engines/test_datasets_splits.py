@@ -135,3 +135,11 @@ def test_a_long_video_counts_as_its_rarest_class():
     fold = hold_out(videos, 0.5, seed=2)
     runs = [sum(any(s.label == "run" for s in v.spans) for v in part) for part in (fold.train, fold.validation)]
     assert runs == [2, 2]
+
+
+@pytest.mark.parametrize("share", [0.0, 0.01, 0.9, 1.0])
+def test_a_group_is_left_on_either_side_whatever_share_is_asked_for(share):
+    two = [clip(f"{label}{group}", label, group) for group in ("g", "h") for label in ("idle", "run")]
+    fold = hold_out(two, share, seed=1)
+    assert {video.group for video in fold.train} | {video.group for video in fold.validation} == {"g", "h"}
+    assert len(fold.train) == len(fold.validation) == 2

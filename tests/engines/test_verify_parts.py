@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -19,7 +20,9 @@ from engines.comparison import Answers, Row, compare_answers, compare_features, 
 from engines.engine import EngineOptions
 from engines.errors import ModelError
 from engines.golden import Golden, encode_golden, read_golden
+from engines.manifest import ClipRule, FrameInput
 from engines.reference import ReferenceEngine
+from engines.verify_precision import judge_precision
 
 GOLDEN_ANSWERS = Golden(
     frames=np.zeros((2, 6, 8, 3), np.uint8),
@@ -116,3 +119,18 @@ def test_recorded_answers_come_back_as_written(write_bundle: Callable[..., Path]
     np.testing.assert_array_equal(golden.features, GOLDEN_ANSWERS.features)
     assert golden.frames.shape == (2, 6, 8, 3)
     assert read_golden(tiny) is None
+
+
+@pytest.mark.parametrize(("turned", "passed"), [(1, True), (2, False)])
+def test_a_precision_may_label_one_clip_in_a_hundred_differently(tiny: Bundle, turned: int, passed: bool) -> None:
+    """However little its probabilities differ."""
+    manifest = msgspec.structs.replace(
+        tiny.manifest, input=FrameInput(6, 8, 1.0), clip=ClipRule(length_s=1.0, stride_s=1.0)
+    )
+    expected = np.tile(np.array([0.34, 0.33, 0.33], np.float32), (1, 100, 1))
+    found = expected.copy()
+    found[0, :turned] = [0.33, 0.34, 0.33]
+    check = judge_precision(Row("c", "b", "a"), found, expected, manifest)
+    assert (check.decisions, check.decisions_changed, check.passed) == (100, turned, passed)
+    assert check.max_difference < check.limit
+    assert ("2 of 100 clips are labelled differently" in check.note) is not passed

@@ -104,3 +104,13 @@ def test_a_clock_goes_on_at_the_time_at_which_the_first_frame_came(kind, rate_hz
     monkeypatch.setattr("time.monotonic_ns", lambda: 105 * second_ns)
     clock = media_clock(order, rate_hz, round((105 - opened_in_s) * second_ns), live=True)
     assert clock.tick(0.0, 0).media_ns == round((65 + first_s) * second_ns)
+
+
+@pytest.mark.parametrize(("waited_ms", "step_ms", "jumped"), [(10_000, 13_500, False), (1_000, 4_500, True)])
+def test_frames_that_were_lost_while_others_waited_are_no_jump(waited_ms, step_ms, jumped):
+    """Of a clock that is seconds ahead of the arrivals, what it is measured by is how long that took."""
+    clock = MediaClock(live=True)
+    clock.tick(0, 0)
+    clock.tick(40, 40 * MS)
+    tick = clock.tick(40 + step_ms, (40 + waited_ms) * MS)
+    assert (tick.jumped, tick.media_ns) == (jumped, (40 + (waited_ms if jumped else step_ms)) * MS)
