@@ -12,10 +12,9 @@ from processes import VIDPIPE, environment, vidpipe
 from terminals import terminal
 from typer.testing import CliRunner
 
-from engines.errors import ConfigError, VidpipeError
+from engines.errors import VidpipeError
 from pipeline.cli import main as command
 from pipeline.cli.commands import app
-from pipeline.config.load import find_config
 
 STREAMS = """
 import os, sys
@@ -140,11 +139,6 @@ def test_a_fault_of_the_user_is_told_on_a_terminal_too(tmp_path):
         assert run.wait(20) == 1
     assert "vidpipe: there is no back end 'none'" in seen
     assert "Traceback" not in seen
-
-
-def test_a_folder_is_no_configuration(tmp_path):
-    with pytest.raises(ConfigError, match="is a folder: name the file in it"):
-        find_config(tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -122,7 +122,7 @@ def test_a_binary_file_and_a_folder_are_refused(tmp_path):
     path.write_bytes(b"\xff\xfe\x00\x80")
     with pytest.raises(ConfigError, match="no text file"):
         load_config(path)
-    with pytest.raises(ConfigError, match="does not exist"):
+    with pytest.raises(ConfigError, match="is a folder: name the file in it"):
         load_config(tmp_path)
 
 
