@@ -19,6 +19,7 @@ from pipeline.inputs.sample import PREFIX, camera_of
 from pipeline.keys.store import Role
 from pipeline.keys.zap import user_of
 from pipeline.stream.address import exposure, ipc_in_use
+from pipeline.stream.door import HANDSHAKE_MS, Door
 
 if TYPE_CHECKING:
     from pipeline.keys.server import ServerKeys
@@ -27,6 +28,7 @@ _HIGH_WATER_MARK = 1000
 _LEAST_MESSAGE_BYTES = 16384
 _MOST_BYTES_A_VALUE = 32  # in JSON, with all digits
 _BUDGET_S = 0.002
+_MOST_CONNECTIONS = 64
 
 
 @dataclass(frozen=True)
@@ -116,15 +118,20 @@ class InputSockets:
         socket.setsockopt(zmq.HEARTBEAT_IVL, 1000)
         socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, 3000)
         socket.setsockopt(zmq.LINGER, 0)
+        socket.setsockopt(zmq.HANDSHAKE_IVL, HANDSHAKE_MS)
         socket.setsockopt(zmq.IPV6, int("[" in address))
         socket.setsockopt(zmq.SUBSCRIBE, PREFIX)
         if keys is not None:
             self._peers[socket] = self._secure(socket, endpoint, keys)
         try:
-            if endpoint.bind and ipc_in_use(address):
-                raise zmq.ZMQError(zmq.EADDRINUSE)
-            socket.bind(address) if endpoint.bind else socket.connect(address)
-        except zmq.ZMQError as error:
+            if endpoint.bind:
+                if ipc_in_use(address):
+                    raise zmq.ZMQError(zmq.EADDRINUSE)
+                Door(socket, _setting(endpoint), _MOST_CONNECTIONS)
+                socket.bind(address)
+            else:
+                socket.connect(address)
+        except (zmq.ZMQError, OSError) as error:
             raise StreamError(_why_not(endpoint, error)) from error
         return socket
 
@@ -151,7 +158,7 @@ def _setting(endpoint: Endpoint) -> str:
     return f"{endpoint.key}.{'bind' if endpoint.bind else 'connect'}"
 
 
-def _why_not(endpoint: Endpoint, error: zmq.ZMQError) -> str:
+def _why_not(endpoint: Endpoint, error: zmq.ZMQError | OSError) -> str:
     if error.errno == zmq.EADDRINUSE:
         return f"{endpoint.key}.bind {endpoint.address} is in use: stop the other program or choose another port"
     way = "bound" if endpoint.bind else "connected to"

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 _ACTIVE_S = 10.0  # who has not asked for so long leaves its part to the others
 _MOST_GROUPS = 1024
 _MOST_CONNECTIONS = 1024
-_FEWEST_PARTS = 10
+_FEWEST_PARTS = 4
 
 
 @dataclass(slots=True)
@@ -20,7 +20,7 @@ class _Bucket:
 class RateLimit:
     """Tokens come at `rate_hz` to each group (those who use one key, or come from one address), up to `burst`.
 
-    A connection gets what one of all connections of its group gets that asked within the last ten seconds, and a tenth
+    A connection gets what one of all connections of its group gets that asked within the last ten seconds, and a quarter
     at most: neither a greedy one nor many starve another. What goes unused by one is not given to the others.
 
     Source: token bucket as a meter, ITU-T I.371 (generic cell rate algorithm).

@@ -25,7 +25,7 @@ from pipeline.stream.replay_protocol import (
 
 _log = logging.getLogger(__name__)
 
-_RATE_HZ, _BURST = 1000.0, 5000.0  # of a key, or of an address without keys; a connection has a tenth at most
+_RATE_HZ, _BURST = 400.0, 2000.0  # of a key, or of an address without keys; a connection has a quarter at most
 _TOKEN_BYTES = 1 << 16  # what one token pays for beside the question itself
 _RETRY_S = 0.5
 

@@ -14,6 +14,10 @@ import zmq
 from key_folder import KeyFolder
 
 from engines.errors import StreamError
+from engines.further import FurtherInput
+from pipeline.inputs.receiver import InputPlan, InputReceiver
+from pipeline.inputs.sender import InputSender
+from pipeline.inputs.sockets import Endpoint
 from pipeline.keys.client import ClientKeys
 from pipeline.keys.server import ServerKeys
 from pipeline.publishing import most_connections
@@ -314,6 +318,33 @@ def test_strangers_at_the_replay_keep_no_subscriber_from_its_repair(stack, tmp_p
     subscriber = Subscriber(publisher.address, kinds=["status"], last=True, replay=replay.address)
     with subscriber:
         assert subscriber.receive(10.0).camera == "a"
+
+
+def test_strangers_at_an_input_keep_no_sender_out(stack):
+    further = FurtherInput("audio", 2, 0.5)
+    receiver = stack.enter_context(InputReceiver([InputPlan("a", further, Endpoint("inputs.audio", ANY_PORT, True))]))
+    held = strangers(stack, receiver.addresses[0], 200)
+    until(lambda: sum(map(is_over, held)) >= 100)
+    sender = stack.enter_context(InputSender(receiver.addresses[0], bind=False))
+
+    def send():
+        sender.send("a", "audio", [1.0, 2.0])
+        receiver.read()
+
+    until(lambda: receiver.counts("a")["audio"].received, send)
+
+
+def is_over(link):
+    """Whether the other end has hung up: it sends its greeting first."""
+    link.settimeout(0)
+    try:
+        while link.recv(4096):
+            pass
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True
+    return True
 
 
 @pytest.mark.parametrize("fault", [(Grip, "__init__", OSError(24, "x")), (threading.Thread, "start", RuntimeError())])
