@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import errno
 import logging
+import struct
 import threading
 import time
 from collections import Counter
 from dataclasses import dataclass
 
 import zmq
-from zmq.utils.monitor import parse_monitor_message
 
 from pipeline.stream.grip import Grip
 
@@ -23,6 +23,7 @@ MOST_CONNECTIONS = 1024
 HANDSHAKE_MS = 5000  # who has not said who it is by then is cut off by libzmq; its own default is 30 s
 _ALARM_S = 60.0
 _NOTE_MS = 5000
+_EVENT = struct.Struct("=Hi")  # number and value, zmq_socket_monitor(3)
 _WATCHED = zmq.EVENT_ACCEPTED | zmq.EVENT_DISCONNECTED | zmq.EVENT_CLOSED | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
 # sent by the least that a handshake takes: greeting and READY; greeting, HELLO and INITIATE (RFC 23, RFC 26)
 _PLAIN_BYTES, _CURVE_BYTES = 65, 523
@@ -119,11 +120,12 @@ class Door:
         try:
             while True:
                 if self._events.poll(_NOTE_MS):
-                    event = parse_monitor_message(self._events.recv_multipart())
-                    if event["event"] == zmq.EVENT_MONITOR_STOPPED:
+                    event, endpoint = self._events.recv_multipart()
+                    kind, descriptor = _EVENT.unpack(event)
+                    if kind == zmq.EVENT_MONITOR_STOPPED:
                         break
                     with self._lock:
-                        self._heed(event["event"], event["value"], event["endpoint"].decode())
+                        self._heed(kind, descriptor, endpoint.decode())
                 self._note()
         except zmq.ContextTerminated:
             _log.debug("%s: its door is closed", self._name)

@@ -74,8 +74,10 @@ def context(stack):
     return stack.enter_context(closing(Sockets()))
 
 
-def client(context, address, kind=zmq.SUB, topic=b"vidpipe/1/"):
+def client(context, address, kind=zmq.SUB, topic=b"vidpipe/1/", carried=None):
     link = context.new(kind)
+    if carried is not None:
+        ClientKeys.load(carried).secure(link)
     link.setsockopt(zmq.RECONNECT_IVL, 20)
     if kind == zmq.SUB:
         link.setsockopt(zmq.SUBSCRIBE, topic)
@@ -104,14 +106,20 @@ def strangers(stack, address, number):
     return links
 
 
-def test_strangers_who_say_nothing_take_no_place_from_subscribers(stack, context, caplog):
+@pytest.mark.parametrize("with_keys", [False, True])
+def test_strangers_who_say_nothing_take_no_place_from_subscribers(stack, context, caplog, tmp_path, with_keys):
     caplog.set_level(logging.INFO)
-    publisher = stack.enter_context(Publisher(ANY_PORT, epoch=1, most=8))
-    known = [client(context, publisher.address) for _ in range(3)]
+    server = carried = None
+    if with_keys:
+        keys = KeyFolder(tmp_path)
+        carried = keys.new("one")
+        server = ServerKeys.load(keys.folder)
+    publisher = stack.enter_context(Publisher(ANY_PORT, epoch=1, most=8, keys=server))
+    known = [client(context, publisher.address, carried=carried) for _ in range(3)]
     hears(publisher, *known)
     strangers(stack, publisher.address, 40)
     until(lambda: publisher.sent_away >= 35 and publisher.subscribers <= 8)
-    newcomer = client(context, publisher.address)
+    newcomer = client(context, publisher.address, carried=carried)
     hears(publisher, newcomer, *known)
     assert publisher.alarm == "publish.bind: connections are ended, since all of 8 connections are taken"
     assert caplog.text.count("connections are ended") == 1, "a line a minute"
@@ -239,9 +247,7 @@ def test_what_no_topic_begins_with_costs_a_key_its_place_only_in_great_numbers(s
     carried = keys.new("one")
     server = ServerKeys.load(keys.folder)
     publisher = stack.enter_context(Publisher(ANY_PORT, epoch=1, keys=server))
-    link = context.new(zmq.XSUB)
-    ClientKeys.load(carried).secure(link)
-    link.connect(publisher.address)
+    link = client(context, publisher.address, zmq.XSUB, carried=carried)
     for number in range(100):
         link.send(b"\x01nonsense/%d" % number)
     link.send(b"\x01vidpipe/1/")
@@ -265,11 +271,7 @@ def test_one_who_asks_without_end_starves_nobody_with_the_same_key(stack, contex
     stack.enter_context(Journal(tmp_path / "journal.sqlite", 1, server=replay))
 
     def dealer():
-        link = context.new(zmq.DEALER)
-        if carried is not None:
-            ClientKeys.load(carried).secure(link)
-        link.connect(replay.address)
-        return link
+        return client(context, replay.address, zmq.DEALER, carried=carried)
 
     def said(link):
         assert link.poll(10_000)
