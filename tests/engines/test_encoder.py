@@ -58,6 +58,16 @@ def test_fit_is_the_largest_batch_that_needs_no_filling_up(backend: str, fitting
         assert encoder.fit(50) == 6
 
 
+@pytest.mark.parametrize(("count", "compiled"), [(1, 1), (2, 2), (3, 4), (5, 6)])
+def test_pictures_run_in_the_smallest_compile_that_holds_them(count: int, compiled: int, tiny: Bundle) -> None:
+    with Encoder.open(tiny, "openvino", max_batch=6) as encoder:
+        encoder.start(0, count)
+        running = encoder._running[0]
+        encoder.wait(0)
+    assert running is not None
+    assert running[0].inputs[0].shape[0] == compiled
+
+
 def test_who_listens_is_told_which_request_has_ended(encoder: Encoder) -> None:
     told: queue.SimpleQueue[int] = queue.SimpleQueue()
     assert encoder.listen(told.put)

@@ -23,6 +23,7 @@ from pipeline.durability.records import MemoryRecord
 from pipeline.stream.messages import Event, Message, Prediction
 
 _FURTHER = 12  # frames after each restore: two clips and more
+_LEAST_FRAMES = 30
 _SEED = 20
 
 
@@ -89,7 +90,9 @@ def survive(kills: int, folder: Path) -> tuple[int, list[Message]]:
     sessions: dict[tuple[str, int], str] = {}
     with killer(folder) as kill, Checkpointer(folder / "unused", 1.0) as unused:
         kill(300_000)  # the first one has nothing to go on from
-        for number in range(kills):
+        for number in range(20 * kills):
+            if number >= kills and max(reached) > _LEAST_FRAMES:
+                break  # on a busy machine a process may be killed before it has done anything
             written = kill(int(rng.integers(1_000, 40_000)))
             found = [load_checkpoint(folder, camera, wanted(rig)) for camera in CAMERAS]
             assert all(found), f"kill {number}: no valid checkpoint"
@@ -113,7 +116,7 @@ def survive(kills: int, folder: Path) -> tuple[int, list[Message]]:
 
 def test_thirty_killed_processes_leave_the_predictions_of_one_that_nobody_killed(tmp_path):
     frames, compared = survive(30, tmp_path / "checkpoints")
-    assert frames > 30
+    assert frames > _LEAST_FRAMES
     assert any(isinstance(message, Event) for message in compared)
     assert sum(not isinstance(message, Event) for message in compared) >= 30 * len(CAMERAS)
 
