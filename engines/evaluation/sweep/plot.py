@@ -25,6 +25,7 @@ def draw(sweep: Sweep, path: Path) -> None:
     axes = figure.subplots()
     _points(axes, sweep)
     _front(axes, sweep)
+    axes.set_xlim(0.0, 1.08 * max((sweep.timing(row).total_ms for row in sweep.rows), default=1.0))
     axes.set_xlabel(f"milliseconds per frame, encoder and step, one camera, {sweep.backend}")
     axes.set_ylabel(f"clip accuracy, {sweep.judged}")
     axes.set_title(f"{sweep.recipe}: bars are 95 % intervals by group", fontsize=11)
