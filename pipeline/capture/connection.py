@@ -26,7 +26,7 @@ _PATIENCE_NS = 1_000_000_000
 # behind the end of a stream, False comes at once and again and again, and the decoder has nothing to complain about
 _AT_ONCE_NS = 5_000_000
 _GONE_NS = 250_000_000
-_READ_AHEAD = 8  # frames that FFmpeg has read before an RTSP stream is open: seven tell it that H.264 is in order
+_READ_AHEAD = 7  # frames that FFmpeg decodes before an RTSP stream is open, to see that H.264 is in order
 
 
 class Connection:

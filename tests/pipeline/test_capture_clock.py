@@ -92,7 +92,7 @@ def test_it_knows_whether_the_stream_has_stamps_of_its_own():
 
 @pytest.mark.parametrize(
     ("kind", "rate_hz", "opened_in_s", "first_s"),
-    [("rtsp", 10.0, 2.0, -0.8), ("rtsp", 2.0, 3.0, -3.0), ("rtsp", 90_000.0, 2.0, 0.0), ("device", 10.0, 2.0, 0.0)],
+    [("rtsp", 10.0, 2.0, -0.7), ("rtsp", 2.0, 3.0, -3.0), ("rtsp", 90_000.0, 2.0, 0.0), ("device", 10.0, 2.0, 0.0)],
     ids=["as many frames as were read ahead", "not before it was opened", "no rate is known", "nothing is read ahead"],
 )
 def test_a_clock_goes_on_at_the_time_at_which_the_first_frame_came(kind, rate_hz, opened_in_s, first_s, monkeypatch):

@@ -49,6 +49,21 @@ def test_a_camera_with_few_frames_opens_before_it_is_given_up(capture):
     assert not any(FrameFlag.JUMPED in header.flags for header in log.headers), "FFmpeg drops a frame at the time-out"
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("capture", CAPTURES)
+def test_a_gap_is_as_long_as_the_camera_was_away_and_not_as_it_took_to_look_at_the_stream(capture):
+    rate = 5.0  # at which FFmpeg's usual look at a stream takes four seconds
+    with (
+        FakeCamera(numbered_media(rate=rate)) as camera,
+        Fleet([plan("a", camera.url, capture=capture, open_timeout_s=8.0, stall_s=3.0)]) as fleet,
+    ):
+        before = read(fleet, lambda logs: len(logs["a"].numbers) > 10)["a"]
+        fleet.cameras["a"].process.kill()
+        after = read(fleet, lambda logs: len(logs["a"].numbers) > 3)["a"]
+    gap_s = (after.headers[-1].media_ns - before.headers[-1].media_ns) / 1e9
+    assert abs(gap_s - (after.numbers[-1] - before.numbers[-1]) / rate) < 2.0
+
+
 def test_pyav_sees_a_new_picture_size_on_the_very_frame():
     with FakeCamera(numbered_media()) as camera, Fleet([plan("a", camera.url, capture="pyav")]) as fleet:
         before = read(fleet, lambda logs: len(logs["a"].numbers) > 20)["a"]
