@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections import Counter, defaultdict
 from typing import TYPE_CHECKING
 
 import zmq
@@ -12,6 +11,7 @@ from engines.errors import StreamError
 from pipeline.keys.zap import user_of
 from pipeline.stream.address import exposure, ipc_in_use
 from pipeline.stream.door import HANDSHAKE_MS, MOST_CONNECTIONS, Door, Tally
+from pipeline.stream.subscription_count import MOST_IN_A_SECOND, SubscriptionCount
 from pipeline.stream.subscriptions import granted, withdrawn
 
 if TYPE_CHECKING:
@@ -25,9 +25,6 @@ _READ_AT_ONCE = 1000
 _LINGER_MS = 500
 _LONGEST_SUBSCRIPTION_BYTES = 128
 _LONGEST_HANDSHAKE_BYTES = 512  # of CURVE, which the same limit holds for
-_MOST_SUBSCRIPTIONS = 20_000  # a second: many programs with many cameras may come back at once
-_MOST_TOPICS = 5000  # each costs libzmq up to 6 KiB
-_FAR_TOO_MANY_TOPICS = 4 * _MOST_TOPICS
 _UNREAD_BYTES = 1 << 16  # of subscriptions in the kernel, which are read also after their sender was cut off
 _UNBIND_S = 1.0
 _TOO_MUCH = "one subscribes to too much"
@@ -53,7 +50,7 @@ class Outlet:
         self._most = most
         self._is_open = self._bound = False
         self._earlier = Tally()
-        self._forget_subscriptions()
+        self._count = SubscriptionCount()
         self._context: zmq.SyncContext = zmq.Context()
         try:
             if ipc_in_use(bind):
@@ -112,8 +109,7 @@ class Outlet:
 
     def look(self) -> None:
         """Once a second: cut all connections where a client may do less than before (they come back)."""
-        self._asked.clear()
-        self._topics_allowed = _MOST_TOPICS
+        self._count.begin_second()
         if self._keys is not None and self._keys.refresh() and self._is_open:
             self._cut_off(_LESS)
         if not self._bound:
@@ -121,23 +117,13 @@ class Outlet:
 
     def _heed(self, frame: zmq.Frame) -> bool:
         """Take in one subscription; False where all had to be cut off."""
-        if self._keys is None:
-            return self._count(frame.bytes[:1])
-        if not self._grant(frame, self._keys):
-            self._cut_off(_LESS)
-        return self._is_open
-
-    def _count(self, command: bytes) -> bool:
-        """Without keys libzmq subscribes whoever asks, and tells us; who asks for too much has to leave."""
-        self._topics += (command == b"\x01") - (command == b"\x00")
-        self._asked[""] += 1
-        if self._topics > self._topics_allowed or self._asked[""] > _MOST_SUBSCRIPTIONS:
-            self._asked.clear()
-            # what it had subscribed to goes with it, but not at once
-            self._topics_allowed = self._topics + _MOST_TOPICS // 4
-            # more than its part of so many: each has three bytes at least
-            least_bytes = _MOST_SUBSCRIPTIONS // 2
-            if not self._door.send_away_loudest(_TOO_MUCH, least_bytes) or self._topics > _FAR_TOO_MANY_TOPICS:
+        if self._keys is not None:
+            if not self._grant(frame, self._keys):
+                self._cut_off(_LESS)
+        elif not self._count.take(frame.bytes):
+            # libzmq has subscribed whoever asked; each message has three bytes at least
+            told = self._door.send_away_loudest(_TOO_MUCH, least_bytes=MOST_IN_A_SECOND // 2)
+            if not told or self._count.is_far_too_much:
                 self._cut_off(_TOO_MUCH)
         return self._is_open
 
@@ -151,22 +137,17 @@ class Outlet:
         content, user_id = frame.bytes, user_of(frame)
         if not user_id:
             return True  # a connection that ended, whose subscriptions went with it
-        self._asked[user_id] += 1
-        wanted = self._wanted[user_id]
         cameras = keys.cameras(user_id)
-        if content[:1] == b"\x01":
-            for topics in granted(content[1:], cameras):
-                wanted.add(topics)
-                self._socket.setsockopt(zmq.SUBSCRIBE, topics)
-        elif content[:1] == b"\x00":
+        given = granted(content[1:], cameras) if content[:1] == b"\x01" else []
+        for topics in given:
+            self._socket.setsockopt(zmq.SUBSCRIBE, topics)
+        if content[:1] == b"\x00":
             for topics in withdrawn(content[1:], cameras):
                 self._socket.setsockopt(zmq.UNSUBSCRIBE, topics)
-        else:
-            self._asked[user_id] = _MOST_SUBSCRIPTIONS + 1
-        if self._asked[user_id] > _MOST_SUBSCRIPTIONS or len(wanted) > _MOST_TOPICS:
-            keys.shut_out(user_id, "it sent something else than subscriptions, or too many of them")
-            return False
-        return True
+        if self._count.ask(user_id, given) and content[:1] in (b"\x00", b"\x01"):
+            return True
+        keys.shut_out(user_id, "it sent something else than subscriptions, or too many of them")
+        return False
 
     def _open(self, address: str) -> None:
         self._socket: zmq.SyncSocket = self._context.socket(zmq.XPUB)
@@ -202,14 +183,9 @@ class Outlet:
         self._earlier = self._tally
         self._socket.disable_monitor()
         self._socket.close(linger=0)
-        self._forget_subscriptions()
+        self._count = SubscriptionCount()
         self._is_open = self._bound = False
         _log.warning("all subscribers were cut off, since %s; they connect again", why)
-
-    def _forget_subscriptions(self) -> None:
-        self._topics, self._topics_allowed = 0, _MOST_TOPICS
-        self._asked: Counter[str] = Counter()  # within this second, by user id
-        self._wanted: defaultdict[str, set[bytes]] = defaultdict(set)
 
     def _open_again(self) -> None:
         """Be there again, as far as the system lets us; messages meanwhile are for the replay."""

@@ -20,8 +20,8 @@ class _Bucket:
 class RateLimit:
     """Tokens come at `rate_hz` to each group (those who use one key, or come from one address), up to `burst`.
 
-    It is dealt out evenly among those connections of the group that asked within the last ten seconds, a quarter for one
-    at most: neither a greedy one nor many starve another. What goes unused by one is not given to the others.
+    It is dealt out evenly among its connections that asked within the last ten seconds, a quarter for one at most:
+    neither a greedy one nor many starve another. What goes unused by one is not given to the others.
 
     Source: token bucket as a meter, ITU-T I.371 (generic cell rate algorithm).
     """

@@ -355,7 +355,7 @@ def test_a_client_that_sends_something_else_cannot_shift_rights_and_is_shut_out(
 
 
 def test_a_flood_of_subscriptions_and_a_long_one_end_the_connection(keys, server, publisher, context, monkeypatch):
-    monkeypatch.setattr("pipeline.stream.outlet._MOST_SUBSCRIPTIONS", 2000)
+    monkeypatch.setattr("pipeline.stream.subscription_count.MOST_IN_A_SECOND", 2000)
     flooder, long = keys.new("flooder"), keys.new("long")
     server.refresh()
     socket, events = raw(context, publisher, long, zmq.XSUB)

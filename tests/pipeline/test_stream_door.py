@@ -21,7 +21,7 @@ from pipeline.inputs.sockets import Endpoint
 from pipeline.keys.client import ClientKeys
 from pipeline.keys.server import ServerKeys
 from pipeline.publishing import most_connections
-from pipeline.stream import grip, outlet
+from pipeline.stream import grip, outlet, subscription_count
 from pipeline.stream.grip import Grip
 from pipeline.stream.journal import Journal
 from pipeline.stream.messages import Status
@@ -30,6 +30,7 @@ from pipeline.stream.publisher import Publisher
 from pipeline.stream.replay_protocol import LastAnswer, LastRequest, Refusal, decode_answer, encode
 from pipeline.stream.replay_server import ReplayServer
 from pipeline.stream.subscriber import Subscriber
+from pipeline.stream.subscription_count import SubscriptionCount
 
 ANY_PORT = "tcp://127.0.0.1:*"
 TOPIC = b"vidpipe/1/a/clip/"
@@ -192,9 +193,10 @@ FLOODS = {
 @pytest.mark.parametrize("flood", FLOODS)
 def test_a_flood_of_subscriptions_holds_nobody_up(stack, context, monkeypatch, flood):
     """libzmq reads on within our own send for as long as there is something to read."""
-    monkeypatch.setattr(outlet, "_MOST_SUBSCRIPTIONS", 2000)
-    monkeypatch.setattr(outlet, "_MOST_TOPICS", 500)
-    monkeypatch.setattr(outlet, "_FAR_TOO_MANY_TOPICS", 100_000)
+    monkeypatch.setattr(subscription_count, "MOST_IN_A_SECOND", 2000)
+    monkeypatch.setattr(outlet, "MOST_IN_A_SECOND", 2000)
+    monkeypatch.setattr(subscription_count, "MOST_TOPICS", 500)
+    monkeypatch.setattr(SubscriptionCount, "is_far_too_much", False)
     publisher = stack.enter_context(Publisher(ANY_PORT, epoch=1))
     known = client(context, publisher.address)
     hears(publisher, known)
@@ -226,7 +228,7 @@ def test_a_flood_of_subscriptions_holds_nobody_up(stack, context, monkeypatch, f
 
 
 def test_where_nobody_can_tell_who_floods_all_are_cut_off_and_come_back(stack, context, monkeypatch, tmp_path):
-    monkeypatch.setattr(outlet, "_MOST_TOPICS", 500)
+    monkeypatch.setattr(subscription_count, "MOST_TOPICS", 500)
     publisher = stack.enter_context(Publisher(f"ipc://{tmp_path}/feed", epoch=1))
     known = client(context, publisher.address)
     hears(publisher, known)
@@ -242,7 +244,7 @@ def test_where_nobody_can_tell_who_floods_all_are_cut_off_and_come_back(stack, c
 
 
 def test_what_no_topic_begins_with_costs_a_key_its_place_only_in_great_numbers(stack, context, tmp_path, monkeypatch):
-    monkeypatch.setattr(outlet, "_MOST_TOPICS", 20)
+    monkeypatch.setattr(subscription_count, "MOST_TOPICS", 20)
     keys = KeyFolder(tmp_path)
     carried = keys.new("one")
     server = ServerKeys.load(keys.folder)
