@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 _CALM = {"running": "green", "connecting": "yellow", "waiting_first_frame": "yellow", "finished": "cyan"}
 _COLUMNS = ("camera", "state", "rate", "age", "p50", "p99", "dropped", "damaged", "resets", "reconnects")
 _NUMBERS = ("rate", "age", "p50", "p99", "dropped", "damaged")
-_SHORT = {"dropped": "drops", "damaged": "bad", "reconnects": "reconn"}
+_SHORT = {"dropped": "drops", "damaged": "bad", "reconnects": "reconn", "waiting_first_frame": "waiting"}
+_LEFT_OUT = {72: {"age", "p50", "damaged"}, 52: {"dropped", "resets"}}  # on terminals of fewer columns
 _OTHER_LINES = 8  # of the screen: heading, frame, and some details
 _WIDE = 110  # columns; below, reasons and shares are left out
 
@@ -96,7 +97,7 @@ class TableView:
     def show(self, overview: Overview, missed: int) -> None:
         """Draw it, in place where the view is live."""
         most = self._console.height - _OTHER_LINES if self.live else None
-        self._content = render(overview, self._target, missed, wide=self._console.width >= _WIDE, most=most)
+        self._content = render(overview, self._target, missed, width=self._console.width, most=most)
         if self._table is not None:
             self._table.renew()
         else:
@@ -123,21 +124,24 @@ def line_of(figures: CameraFigures) -> str:
 
 
 def render(
-    overview: Overview, target: str, missed: int, *, wide: bool = True, most: int | None = None
+    overview: Overview, target: str, missed: int, *, width: int = _WIDE, most: int | None = None
 ) -> RenderableType:
-    """The table of all cameras, with what is wrong below it.
+    """The table of all cameras for a terminal of `width` columns, with what is wrong below it.
 
     Where there are more than `most`, those that run well are left out first.
     """
+    wide = width >= _WIDE
+    columns = [name for name in _COLUMNS if all(width >= limit or name not in out for limit, out in _LEFT_OUT.items())]
     rows = overview.figures()
     cut = len(rows) - most if most is not None else 0
     running = sum(row.state == "running" for row in rows)
     lost = f", {missed} messages lost on the way" if missed else ""
-    table = _empty_table(wide=wide)
+    table = _empty_table(columns, wide=wide)
     shown = rows if cut <= 0 else sorted(rows, key=lambda row: row.state == "running")[: max(1, most or 0)]
     for row in shown:
-        state = Text(row.state, style=_CALM.get(row.state, "red"))
-        table.add_row(row.camera, state, *(_cells(row) if wide else _short_cells(row)))
+        state = Text(row.state if wide else _SHORT.get(row.state, row.state), style=_CALM.get(row.state, "red"))
+        cells = dict(zip(_COLUMNS[2:], _cells(row) if wide else _short_cells(row), strict=True))
+        table.add_row(row.camera, state, *(cells[name] for name in columns[2:]))
     details = [
         Text(f"{row.camera}: {row.detail}", style="red" if row.state == UNHEARD else "dim")
         for row in rows
@@ -149,9 +153,9 @@ def render(
     return Group(head, table if rows else Text("nothing heard yet", style="dim"), *more, *alarms, *details)
 
 
-def _empty_table(*, wide: bool) -> Table:
+def _empty_table(columns: list[str], *, wide: bool) -> Table:
     table = Table(box=box.ROUNDED if wide else box.SIMPLE_HEAD, padding=(0, 0, 0, 1), show_edge=wide)
-    for name in _COLUMNS:
+    for name in columns:
         number = name in _NUMBERS or (not wide and name in ("resets", "reconnects"))
         whole = number or (not wide and name != "camera")  # a long name gives way, figures do not
         table.add_column(name if wide else _SHORT.get(name, name), justify="right" if number else "left", no_wrap=whole)

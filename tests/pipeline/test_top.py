@@ -35,7 +35,7 @@ def minutes_of(camera: str, clock: Clock, overview: Overview, seconds: int = 20,
 
 def drawn(overview: Overview, width: int = 140, missed: int = 0) -> str:
     out = io.StringIO()
-    content = render(overview, "tcp://x:1", missed, wide=width > 100)
+    content = render(overview, "tcp://x:1", missed, width=width)
     Console(file=out, width=width, force_terminal=False).print(content)
     return out.getvalue()
 
@@ -138,6 +138,16 @@ def test_a_narrow_terminal_shows_each_camera_on_one_line():
         ["loading-dock", "running", "5.0/s", "0.1", "s", "2.0", "3.0", "10", "0", "2", "0"],
     ]
     assert max(len(line) for line in lines) <= 80
+
+
+@pytest.mark.parametrize(("width", "figures"), [(60, ["5.0/s", "20.0", "10", "2", "0"]), (40, ["5.0/s", "20.0", "0"])])
+def test_a_narrower_one_leaves_out_figures_and_no_camera(width, figures):
+    clock = Clock()
+    overview = Overview(clock)
+    minutes_of("front", clock, overview)
+    lines = drawn(overview, width=width).splitlines()
+    assert lines[-1].split() == ["front", "running", *figures]
+    assert max(len(line) for line in lines) <= width
 
 
 def test_on_a_small_screen_the_cameras_in_trouble_come_first():
