@@ -52,6 +52,7 @@ def secure(sock: socket.socket, url: StreamUrl, trust: Trust) -> ssl.SSLSocket:
         SourceError: it does not speak TLS, or its certificate is not to be trusted.
     """
     try:
+        sock.getpeername()  # one that was reset meanwhile would be left open by `wrap_socket`
         return _context(trust).wrap_socket(sock, server_hostname=url.host)
     except ssl.SSLCertVerificationError as error:
         sock.close()

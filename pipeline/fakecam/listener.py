@@ -31,6 +31,21 @@ _SPREAD_S = 1.0
 _FLUSH_S = 5.0  # for what is on its way when a connection closes
 
 
+class _Protocol(asyncio.StreamReaderProtocol):
+    """Knows its transport from the end of the handshake on: a task that is cancelled at that moment never gets it."""
+
+    _made: asyncio.BaseTransport | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._made = transport
+        super().connection_made(transport)
+
+    def abort(self) -> None:
+        """End the connection at once, where there is one: a mere close would wait for the client's farewell."""
+        if isinstance(self._made, asyncio.WriteTransport):
+            self._made.abort()
+
+
 class Listener:
     """The server between one start and the next stop."""
 
@@ -150,7 +165,7 @@ class Listener:
         while (slow := view.find(SlowAccept)) and (left_s := opened_s + slow.delay_s - time.monotonic()) > 0:
             await view.changed(left_s)
         reader = asyncio.StreamReader()
-        protocol = asyncio.StreamReaderProtocol(reader)
+        protocol = _Protocol(reader)
         patience = _HANDSHAKE_S if self._tls else None
         try:
             transport, _ = await self._loop.connect_accepted_socket(
@@ -158,6 +173,9 @@ class Listener:
             )
         except OSError:  # no TLS, or not with this certificate: the client's choice
             return
+        except asyncio.CancelledError:
+            protocol.abort()
+            raise
         writer = asyncio.StreamWriter(transport, protocol, reader, self._loop)
         number = self._history.counters.connections + 1
         line, cameras = Line(writer, view), self._cameras

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import os
+import select
+import socket
+import struct
 from collections.abc import Iterator
 
 import numpy as np
@@ -20,6 +24,7 @@ from pipeline.capture.protocol import Order
 from pipeline.capture.supervisor import CameraState
 from pipeline.fakecam import Encoding, FakeCamera
 from pipeline.fakecam.pictures import PictureMedia
+from pipeline.rtsp.url import parse_url
 
 OURS, OTHERS = trustme.CA(), trustme.CA()
 BOTH = pytest.mark.parametrize("capture", ["opencv", pytest.param("pyav", marks=pytest.mark.slow)])
@@ -123,6 +128,20 @@ def test_a_camera_that_is_told_to_fail_says_why_in_its_state(media):
     with FakeCamera(media, tls=server_context(OURS)) as camera, Fleet([plan("a", camera.url)]) as fleet:
         read(fleet, lambda _: fleet.cameras["a"].state is CameraState.BACKOFF)
         assert "among the system's authorities has signed it" in fleet.cameras["a"].detail
+
+
+def test_a_connection_that_is_reset_before_the_handshake_is_closed():
+    """`wrap_socket` of CPython 3.11 leaves the descriptor open."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        client = socket.create_connection(server.getsockname(), 10)
+        accepted, _ = server.accept()
+        accepted.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        accepted.close()
+        assert select.select([client], [], [], 10.0)[0], "the reset has come"
+        with pytest.raises(SourceError, match="does not speak TLS"):
+            tls.secure(client, parse_url(f"rtsps://127.0.0.1:{server.getsockname()[1]}/x"), Trust(verify=False))
+    assert client.fileno() == -1
+    gc.collect()  # a socket that is left open says so here
 
 
 def test_without_a_file_the_system_s_authorities_count(monkeypatch, tmp_path):

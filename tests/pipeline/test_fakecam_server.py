@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import gc
 import socket
 import ssl
 import struct
@@ -14,6 +16,8 @@ from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
+import trustme
+from certificates import server_context
 from numbered import RATE, SIZE, numbered, numbered_media, numbers, ticks
 from rtsp_client import RtspClient
 
@@ -210,6 +214,27 @@ def test_stop_lets_go_of_clients_in_any_state() -> None:
         for sock in socks:
             with sock, contextlib.suppress(ConnectionResetError):
                 assert sock.recv(100) == b""
+
+
+def test_a_client_that_has_shaken_hands_as_the_server_stops_is_let_go(monkeypatch) -> None:
+    """The task is cancelled between the handshake's end and its next step: nobody else knows of the connection."""
+    connect = asyncio.BaseEventLoop.connect_accepted_socket
+
+    async def cancelled(loop, *args, **settings):
+        await connect(loop, *args, **settings)
+        raise asyncio.CancelledError
+
+    monkeypatch.setattr(asyncio.BaseEventLoop, "connect_accepted_socket", cancelled)
+    trusting = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    trusting.check_hostname, trusting.verify_mode = False, ssl.CERT_NONE
+    with (
+        FakeCamera(numbered_media(), tls=server_context(trustme.CA())) as camera,
+        socket.create_connection(("127.0.0.1", camera.port), 10) as plain,
+        trusting.wrap_socket(plain) as client,
+        contextlib.suppress(OSError),
+    ):
+        assert client.recv(1) == b""
+    gc.collect()  # a transport that is left open says so here
 
 
 @pytest.mark.parametrize(
