@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 
 import msgspec
@@ -73,7 +75,7 @@ class Meter:
 
     def memory(self) -> Memory:
         """Memory now."""
-        captures = [_pss_mib(child) for child in self._pipeline.children()]
+        captures = list(_pss_of_those_alive(self._pipeline.children()))
         inference = _pss_mib(self._pipeline)
         return Memory(inference, sum(captures) / max(len(captures), 1), inference + sum(captures))
 
@@ -95,6 +97,13 @@ def _cpu_s(process: psutil.Process) -> float:
         return float(sum(process.cpu_times()[:2]))
     except psutil.NoSuchProcess:
         return 0.0
+
+
+def _pss_of_those_alive(processes: Iterable[psutil.Process]) -> Iterator[float]:
+    """A capture process may end at any moment."""
+    for process in processes:
+        with suppress(psutil.NoSuchProcess):
+            yield _pss_mib(process)
 
 
 def _pss_mib(process: psutil.Process) -> float:

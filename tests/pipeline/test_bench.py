@@ -4,8 +4,10 @@ import json
 import math
 import sys
 import tempfile
+from types import SimpleNamespace
 
 import msgspec
+import psutil
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -17,7 +19,7 @@ from pipeline.bench.limits import EncoderCost, Limits, StepCost, mean_limits
 from pipeline.bench.live import live_run
 from pipeline.bench.load import Delays, Load, delays_of, drop_share, holds
 from pipeline.bench.report import rate_report
-from pipeline.bench.usage import Cores, CpuReading, Memory, cores_between
+from pipeline.bench.usage import Cores, CpuReading, Memory, Meter, cores_between
 from pipeline.config.load import load_config
 from pipeline.durability.folder import state_path
 from pipeline.stream.messages import ClipSpan, Counts, ModelInfo, Prediction, StateInfo, Status
@@ -170,6 +172,19 @@ def test_cores_are_counted_by_kind_of_process():
     cores = cores_between(first, last)
     assert msgspec.structs.astuple(cores) == pytest.approx((0.8, 0.4, 0.1, 0.05, 0.05, 0.6))
     assert (cores.pipeline, cores.test) == (pytest.approx(1.2), pytest.approx(0.15))
+
+
+def test_a_capture_process_that_ends_while_memory_is_read_is_left_out():
+    def child(mib: float):
+        def read():
+            if not mib:
+                raise psutil.NoSuchProcess(1)
+            return SimpleNamespace(pss=mib * 2**20)
+
+        return SimpleNamespace(memory_full_info=read)
+
+    pipeline = SimpleNamespace(children=lambda: [child(20), child(0), child(30)], **vars(child(100)))
+    assert Meter(pipeline, None).memory() == Memory(100.0, 25.0, 150.0)
 
 
 def test_delays_are_told_from_grab_to_publisher_and_to_subscriber():
