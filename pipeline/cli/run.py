@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import os
+import shlex
 import sys
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,6 +15,8 @@ from pipeline.cli.options import ConfigOption
 from pipeline.cli.writer import Lines, LineWriter
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from pipeline.app import CameraOutcome, Started
     from pipeline.cli.screen import Screen
     from pipeline.config.schema import Camera, Config
@@ -90,7 +93,7 @@ def run(
             log(secrets)
         try:
             outcomes = app.run(
-                settings, chosen, options, screen.show, lambda started: _announce(screen, settings, started)
+                settings, chosen, options, screen.show, lambda started: _announce(screen, settings, started, config)
             )
         finally:
             lines = writer
@@ -103,13 +106,13 @@ def run(
         raise typer.Exit(1)
 
 
-def _announce(screen: Screen, settings: Config, started: Started) -> None:
+def _announce(screen: Screen, settings: Config, started: Started, config: Path | None) -> None:
     for model in started.models:
         screen.say(model)
     if started.endpoint is None and settings.metrics.bind is None:
         screen.say("no metrics, and nothing for vidpipe health: the usual port is taken; metrics.bind names another")
-    watch = "vidpipe watch --keys FILE" if started.keys else "vidpipe watch"
-    screen.say(f"publishing on {started.address}; see it with: {watch}   stop with Ctrl-C")
+    where = " --keys FILE" if started.keys else f" --config {shlex.quote(str(config))}" if config else ""
+    screen.say(f"publishing on {started.address}; see it with: vidpipe watch{where}   stop with Ctrl-C")
 
 
 def _mute(outcome: CameraOutcome) -> bool:
