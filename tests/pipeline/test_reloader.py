@@ -27,7 +27,8 @@ class Bench:
         monitor = SimpleNamespace(
             reloading=lambda: None, reloaded=lambda *, ok: self.verdicts.append(ok), forget=lambda _: None
         )
-        live = SimpleNamespace(prepare=self._prepare, apply=lambda _: Changes((), (), ()))
+        self.apply_fault: BaseException | None = None
+        live = SimpleNamespace(prepare=self._prepare, apply=self._apply)
         self.reloader = Reloader(
             live, self.config, self._load, self.woken.set, watch or FileWatch(None), monitor=monitor
         )
@@ -41,6 +42,11 @@ class Bench:
     def _prepare(self, _cameras):
         assert self.may_prepare.wait(10.0)
         return SimpleNamespace(close=lambda: self.closed.append(object()))
+
+    def _apply(self, _prepared) -> Changes:
+        if self.apply_fault is not None:
+            raise self.apply_fault
+        return Changes((), (), ())
 
     def turn_when_woken(self) -> None:
         assert self.woken.wait(10.0)
@@ -76,6 +82,28 @@ def test_what_nobody_foresaw_refuses_one_reload_and_not_the_next():
         bench.turn_when_woken()
     assert taken.result(0) == "no camera changed"
     assert bench.verdicts == [False, True]
+
+
+@pytest.mark.parametrize(
+    ("fault", "reason"),
+    [
+        (OSError(24, "Too many open files"), "Too many open files"),
+        (MemoryError(), "MemoryError"),
+        (RuntimeError("CUDA out of memory"), "CUDA out of memory"),
+    ],
+)
+def test_what_cannot_be_taken_over_now_is_refused_and_the_loop_goes_on(fault, reason):
+    bench = Bench()
+    bench.may_prepare.set()
+    bench.apply_fault = fault
+    asked = bench.reloader.ask()
+    while not asked.done():
+        bench.reloader.turn()
+        bench.turn_when_woken()
+    with pytest.raises(ConfigError, match=f"^it cannot be taken over now: {reason}$"):
+        asked.result(0)
+    assert bench.verdicts == [False]
+    bench.reloader.close()
 
 
 def test_a_stop_waits_for_what_is_being_prepared_and_frees_it():
