@@ -45,4 +45,6 @@ def diagnose(order: Order, detail: str, otherwise: EndReason = EndReason.ERROR) 
         probe(order.address, trust=Trust(verify=order.tls_verify, ca_file=order.ca_file))
     except SourceError as error:
         return Ended(EndReason.FAILED if hopeless else reason_of(error), str(error))
-    return Ended(EndReason.FAILED if hopeless else otherwise, f"it answers, but {detail}")
+    if hopeless:
+        return Ended(EndReason.FAILED, f"{order.address}: {detail}")
+    return Ended(otherwise, f"it answers, but {detail}")

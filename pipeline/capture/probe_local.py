@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from pipeline.capture.finding import Finding
 
 _SOUND = {b"ID3": "MP3", b"fLaC": "FLAC", b"\xff\xfb": "MP3", b"#!AMR": "AMR"}
 _HEAD_BYTES = 16
+_ADDRESS = re.compile(r"\d{1,3}(\.\d{1,3}){3}([:/]|$)")
 
 
 def probe_file(path: Path) -> Finding:
@@ -19,7 +21,8 @@ def probe_file(path: Path) -> Finding:
     try:
         facts = path.stat()
     except OSError as error:
-        raise SourceError(f"{path}: {'no such file' if not _is_barred(error) else 'not permitted'}") from error
+        hint = "; a camera's address begins with rtsp:// or http://" if _ADDRESS.match(str(path)) else ""
+        raise SourceError(f"{path}: {'not permitted' if _is_barred(error) else f'no such file{hint}'}") from error
     if stat.S_ISDIR(facts.st_mode):
         raise SourceError(f"{path}: a folder, not a video file")
     if stat.S_ISCHR(facts.st_mode):

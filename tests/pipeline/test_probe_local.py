@@ -60,6 +60,7 @@ def test_files_that_are_wrong_are_told_apart(tmp_path: Path, video: Path) -> Non
         (tmp_path / "sound.wav", UnsupportedSourceError, "WAV"),
         (tmp_path / "pipe", SourceError, "neither a file nor a video device"),
         (empty / "below", SourceError, "no such file"),
+        (Path("192.168.1.20:554/live"), SourceError, "no such file; a camera's address begins with rtsp://"),
     ]
     for path, error, words in cases:
         with pytest.raises(error, match=words) as caught:
