@@ -55,6 +55,7 @@ def test_plain_lines_for_people_where_there_is_no_terminal(tmp_path):
     assert "\x1b" not in result.stdout
 
 
+@pytest.mark.timeout(240)
 @pytest.mark.parametrize("backend", ["openvino", "onnxruntime"])
 def test_files_give_the_same_predictions_every_time(tmp_path, backend):
     videos = {

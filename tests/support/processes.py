@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import random
 import signal
 import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import yaml
@@ -17,10 +18,17 @@ VIDPIPE = str(Path(sys.executable).with_name("vidpipe"))
 
 
 def free_port() -> int:
-    """A TCP port that nobody uses right now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A TCP port that nobody uses right now.
+
+    The system gives it to nobody else meanwhile: what it gives to those who name no port, as to each connection that is
+    made, is of another range.
+    """
+    given_from = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    while True:
+        port = random.SystemRandom().randrange(10_000, given_from) if given_from > 12_000 else 0
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return int(probe.getsockname()[1])
 
 
 def write_config(folder: Path, cameras: dict[str, object], **sections: object) -> tuple[Path, str]:
@@ -38,7 +46,7 @@ def environment(folder: Path, **more: str) -> dict[str, str]:
     return {**os.environ, "HOME": str(folder), "XDG_STATE_HOME": str(folder), "XDG_CACHE_HOME": str(folder), **more}
 
 
-def vidpipe(*arguments: object, folder: Path, timeout_s: float = 60, **more: str) -> subprocess.CompletedProcess[str]:
+def vidpipe(*arguments: object, folder: Path, timeout_s: float = 100, **more: str) -> subprocess.CompletedProcess[str]:
     """Run a command to its end."""
     return subprocess.run(
         [VIDPIPE, *map(str, arguments)],
