@@ -55,6 +55,46 @@ def test_the_header_survives_the_crossing():
     ring.close()
 
 
+MS = 1_000_000
+
+
+def written_at(ring: RollingBuffer, *times_ms: int) -> None:
+    for at_ms in times_ms:
+        ring.commit(FrameHeader(0, 0, 0, 0, at_ms * MS, 0, FrameFlag(0)))
+
+
+def lag_ms(ring: RollingBuffer, now_ms: int) -> float:
+    return ring.lag_ns(now_ms * MS) / MS
+
+
+def test_a_reader_that_stands_still_does_not_lag_and_one_that_is_slow_lags_by_the_wait():
+    ring = RollingBuffer.create(8, 2, 2)
+    assert lag_ms(ring, 0) == 0.0
+    written_at(ring, 10, 20)
+    assert lag_ms(ring, 300) == 0.0, "it has taken nothing so far"
+    ring.skip()
+    assert lag_ms(ring, 310) == 290.0, "what comes next had waited when it took that"
+    assert lag_ms(ring, 400) == 380.0
+    ring.skip()
+    assert lag_ms(ring, 410) == 0.0, "none waits"
+    written_at(ring, 420, 430)
+    assert lag_ms(ring, 900) == 0.0, "nothing waited when it took the last one"
+    ring.close()
+
+
+def test_a_reader_that_takes_more_than_comes_does_not_lag():
+    ring = RollingBuffer.create(8, 2, 2)
+    written_at(ring, 10, 20, 30, 40)
+    assert lag_ms(ring, 300) == 0.0
+    ring.skip()
+    ring.skip()
+    assert lag_ms(ring, 310) == 0.0
+    written_at(ring, 320)
+    ring.skip()
+    assert lag_ms(ring, 330) == 290.0
+    ring.close()
+
+
 def test_a_picture_that_repeats_the_one_before_is_noticed():
     ring = RollingBuffer.create(2, 6, 5)
     seen = []

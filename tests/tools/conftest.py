@@ -1,9 +1,9 @@
-"""The experiments are scripts that import each other by their plain names."""
+"""The tools are scripts that import each other by their plain names."""
 
 from __future__ import annotations
 
 import sys
 from pathlib import Path
 
-EXPERIMENTS = Path(__file__).parents[2] / "tools" / "experiments"
-sys.path.append(str(EXPERIMENTS))
+TOOLS = Path(__file__).parents[2] / "tools"
+sys.path += [str(TOOLS), str(TOOLS / "experiments")]
