@@ -30,7 +30,10 @@ def run_until_it_prints(code: str, address: str, folder: Path) -> str:
     command = [sys.executable, "-u", "-c", code]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=folder, env=environment(folder)) as reader:
         assert reader.stdout is not None
+        bound = threading.Timer(60.0, reader.kill)  # where the pipeline died, its subscriber waits for ever
+        bound.start()
         line = reader.stdout.readline()
+        bound.cancel()
         reader.kill()
     return line
 
