@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from pipeline.config.schema import Camera, Config
     from pipeline.redaction import Secrets
 
-_MOST_LOG_LINES = 10_000
+_MOST_LOG_BYTES = 2 << 20
 
 
 def run(
@@ -59,7 +59,7 @@ def run(
     from pipeline.config.file_watch import FileWatch
     from pipeline.config.load import find_config, load_config, select_cameras
 
-    writer = LineWriter(2, _MOST_LOG_LINES, "stderr")
+    writer = LineWriter(2, _MOST_LOG_BYTES, "stderr")
     atexit.register(writer.close)
     log_to_stderr(as_json=log_format is LogFormat.JSON, writer=writer)
     hide()

@@ -8,7 +8,7 @@ import select
 import threading
 from typing import Protocol
 
-_MOST_LINES = 100_000
+_MOST_BYTES = 16 << 20
 _PATIENCE_S = 2.0
 
 
@@ -25,16 +25,36 @@ class Lines(Protocol):
         ...
 
 
+class _Waiting(queue.Queue["bytes | None"]):
+    """Lines that wait, as many as fit into `maxsize` bytes; the end takes the room of one byte."""
+
+    def _init(self, maxsize: int) -> None:
+        super()._init(maxsize)
+        self._bytes = 0
+
+    def _qsize(self) -> int:
+        return self._bytes
+
+    def _put(self, item: bytes | None) -> None:
+        super()._put(item)
+        self._bytes += len(item or b" ")
+
+    def _get(self) -> bytes | None:
+        item = super()._get()
+        self._bytes -= len(item or b" ")
+        return item
+
+
 class LineWriter:
     """Writes lines in order. A reader that is far behind loses lines, which are counted.
 
     The descriptor is written to directly: a thread that hangs inside `sys.stdout` would hang the interpreter's end.
     """
 
-    def __init__(self, fd: int = 1, most_lines: int = _MOST_LINES, name: str = "stdout") -> None:
+    def __init__(self, fd: int = 1, most_bytes: int = _MOST_BYTES, name: str = "stdout") -> None:
         self.lost = 0
         self._fd = fd
-        self._lines: queue.Queue[bytes | None] = queue.Queue(most_lines)
+        self._lines = _Waiting(most_bytes)
         self._gone = threading.Event()
         self._written = 0
         self._thread = threading.Thread(target=self._work, name=name, daemon=True)
@@ -49,7 +69,7 @@ class LineWriter:
         if self._gone.is_set():
             raise SystemExit(0)
         try:
-            self._lines.put_nowait(line.encode() + b"\n")
+            self._lines.put_nowait(line.encode("utf-8", "replace") + b"\n")
         except queue.Full:
             self.lost += 1
 
@@ -60,11 +80,11 @@ class LineWriter:
             try:
                 self._lines.put(None, timeout=_PATIENCE_S)
             except queue.Full:
-                self.lost += self._lines.qsize()
+                self.lost += len(self._lines.queue)
                 return
             self._thread.join(_PATIENCE_S)
             if self._written == before and self._thread.is_alive():
-                self.lost += self._lines.qsize()
+                self.lost += len(self._lines.queue)
                 return
 
     def _work(self) -> None:

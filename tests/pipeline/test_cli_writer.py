@@ -16,16 +16,20 @@ def test_lines_arrive_in_order():
     writer = LineWriter(into)
     for number in range(500):
         writer.write(f"line {number}")
+    writer.write("half a character: \ud83d")
     writer.close()
     os.close(into)
     with os.fdopen(out) as file:
-        assert file.read().splitlines() == [f"line {number}" for number in range(500)]
+        assert file.read().splitlines() == [
+            *(f"line {number}" for number in range(500)),
+            "half a character: ?",
+        ]
     assert writer.lost == 0
 
 
 def test_a_reader_that_stopped_loses_lines_and_holds_up_nobody():
     out, into = os.pipe()
-    writer = LineWriter(into, most_lines=10)
+    writer = LineWriter(into, most_bytes=510)
     started_s = time.monotonic()
     for _ in range(200_000):
         writer.write("x" * 50)

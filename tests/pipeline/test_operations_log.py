@@ -214,7 +214,7 @@ def test_a_configuration_knows_its_secrets_and_does_not_show_them(tmp_path):
 
 def test_a_log_that_nobody_reads_holds_up_nobody_and_tells_later_what_it_lost():
     out, into = os.pipe()
-    writer = LineWriter(into, 10, "stderr")
+    writer = LineWriter(into, 40_000, "stderr")
     log_to_stderr("info", writer=writer)
     logger = logging.getLogger("somebody")
     for number in range(300):
@@ -239,7 +239,7 @@ def test_a_log_that_nobody_reads_holds_up_nobody_and_tells_later_what_it_lost():
 def test_a_reader_of_the_log_who_leaves_ends_nothing():
     out, into = os.pipe()
     os.close(out)
-    writer = LineWriter(into, 10, "stderr")
+    writer = LineWriter(into, 40_000, "stderr")
     log_to_stderr("info", writer=writer)
     for _ in range(20):
         logging.getLogger("somebody").info("x")
