@@ -42,11 +42,13 @@ def new(
 
     Example: vidpipe keys new control-room --cameras camera0,camera1
     """
-    from pipeline.keys.store import KeyStore, Role
+    from pipeline.keys.store import KeyStore, Role, check_name
 
     settings = _settings(config)
-    store = KeyStore(folder or _folder(settings), create=True)
     allowed = None if cameras is None else [each.strip() for each in cameras.split(",") if each.strip()]
+    for each in (name, *(allowed or ())):
+        check_name(each)  # first of all: a folder that is there lets a publisher start that others can reach
+    store = KeyStore(folder or _folder(settings), create=True)
     role = Role.SENDER if sender else Role.SUBSCRIBER
     file = out or Path(f"{name}.vidpipe-key")
     client = store.new(name, allowed, role, address or _address(settings, role), file)

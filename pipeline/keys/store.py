@@ -85,7 +85,7 @@ class KeyStore:
 
     def client(self, name: str) -> Client:
         """One client's entry."""
-        _check_name(name)
+        check_name(name)
         path = self._path(name)
         if not path.exists():
             known = ", ".join(self.names()) or "none yet"
@@ -98,11 +98,11 @@ class KeyStore:
         Raises:
             KeysError: the name is taken or not valid, or a file cannot be written.
         """
-        _check_name(name)
+        check_name(name)
         if self._path(name).exists():
             raise KeysError(f"there is a key {name} already: choose another name, or remove {self._path(name)}")
         for camera in cameras or ():
-            _check_name(camera)
+            check_name(camera)
         pair = new_certificate(name=name, address=address, server_key=self.server().public_key)
         created = datetime.now(timezone.utc).isoformat(timespec="seconds")
         client = Client(name, pair.public_key, role, None if cameras is None else frozenset(cameras), created)
@@ -128,7 +128,8 @@ class KeyStore:
         return self.client_folder / f"{name}{_SUFFIX}"
 
 
-def _check_name(name: str) -> None:
+def check_name(name: str) -> None:
+    """Whether a client or camera may be called that. Raises KeysError."""
     if not _NAME.fullmatch(name):
         raise KeysError(f"{name!r:.80} is no name: use 1 to 64 letters, digits, _ and -")
 

@@ -47,6 +47,13 @@ def test_new_list_and_revoke(home):
         command("revoke", "nobody")
 
 
+@pytest.mark.parametrize("arguments", [("a b",), ("room", "--cameras", "camera0,no/camera")])
+def test_a_key_that_is_refused_leaves_no_folder(home, arguments):
+    with pytest.raises(KeysError, match="is no name"):
+        command("new", *arguments)
+    assert not (home / "settings").exists()
+
+
 def test_the_address_comes_from_the_configuration(home):
     path, address = write_config(home, {"camera0": "scene://"}, publish={"keys": str(home / "own")})
     command("new", "a", "--config", path)
