@@ -97,10 +97,10 @@ class LiveCameras:
         """
         self._inputs.reopen(checked.inputs)
         with ExitStack() as undo:
-            for name in checked.cameras:
-                self._begun[name] = self._new_place(name, checked, undo)
+            begun = {name: self._new_place(name, checked, undo) for name in checked.cameras}
             undo.pop_all()
-        for place in self._begun.values():
+        self._begun = begun
+        for place in begun.values():
             if place.snapshot is not None:
                 self._fleet.admit(place.supervisor)
         self._fleet.start()
@@ -129,7 +129,7 @@ class LiveCameras:
             self._settle(name, place, prepared)
         for name, camera in prepared.cameras.items():
             self.memories[name].policy = camera.continuity
-        self.cameras = dict(prepared.cameras)
+        self.cameras, self._begun = dict(prepared.cameras), {}
         self._tidy(before, prepared)
         for sentence in unconfigured(prepared.cameras, prepared.bundles):
             _log.warning("%s", sentence)
@@ -188,8 +188,7 @@ class LiveCameras:
             if name in places and places[name].memory is self.memories[name]:
                 places[name] = replace(places[name], snapshot=snapshot)
         for name in changes.added:
-            begun = name in self._begun
-            places[name] = self._begun.pop(name) if begun else self._new_place(name, prepared, undo)
+            places[name] = self._begun.get(name) or self._new_place(name, prepared, undo)
         for name, place in places.items():
             runner = self.runners[prepared.cameras[name].model]
             runner.enlist(place.supervisor, place.snapshot, place.processed)

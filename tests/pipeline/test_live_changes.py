@@ -159,6 +159,34 @@ def test_a_model_that_cannot_be_opened_ends_the_captures_that_have_begun(tmp_pat
     assert open_files() == files
 
 
+@pytest.mark.parametrize("fails_at", ["begin", "apply"])
+def test_a_start_that_fails_half_way_gives_each_descriptor_back_once(tmp_path, monkeypatch, fails_at):
+    """What is closed twice may be somebody else's by then."""
+    monkeypatch.setattr(live_module, "open_model", idle_model)
+    checked = check(configured(tmp_path, a={"model": "scene"}, b={"model": "scene"}).cameras)
+    owner, method = {"begin": (os, "pipe"), "apply": (ModelRunner, "enlist")}[fails_at]
+    real, calls = getattr(owner, method), iter((True, False))
+
+    def fail_the_second_time(*args):
+        if not next(calls, True):
+            raise OSError(24, "Too many open files")
+        return real(*args)
+
+    with Fleet() as fleet, Publisher("tcp://127.0.0.1:*", epoch=1) as publisher:
+        files = open_files()
+        live = LiveCameras(fleet, InferenceLoop(fleet, publisher, lambda _: None), Inference())
+        with monkeypatch.context() as patch:
+            patch.setattr(owner, method, fail_the_second_time)
+            with pytest.raises(OSError, match="Too many"):
+                live.begin(checked)
+                live.apply(live.open(checked))
+        others = [os.open(os.devnull, os.O_RDONLY) for _ in range(8)]
+        live.close()
+        for each in others:
+            os.close(each)
+        assert open_files() == files
+
+
 def standing(live: LiveCameras) -> dict[str, tuple]:
     """All that decides how each camera goes on: what it is read by, what it remembers, and where it is looped."""
     found = {}
