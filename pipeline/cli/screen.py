@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Protocol, TypeVar
@@ -20,8 +21,12 @@ from pipeline.operations.detail import detail_of
 from pipeline.stream.messages import Event, Message, Prediction, Status, encode
 
 _COLOURS = {"running": "green", "connecting": "yellow", "waiting_first_frame": "yellow", "finished": "cyan"}
+_SHORT = {"waiting_first_frame": "waiting"}
 _BAR = 6
 _ANY_WIDTH = 1000
+_COLUMNS = ("state", "now", "score", "clip", "memory", "rate", "latency")
+_LEFT_OUT = ("memory", "latency", "clip", "rate", "score")  # one after the other, where a terminal is narrow
+_NAME = 12  # columns that a camera's name keeps
 _EVERY_S = 0.25
 
 
@@ -198,24 +203,19 @@ class LiveScreen:
     def _render(self) -> Group:
         if not self._rows:
             return Group(Text("nothing heard yet", style="dim"))
-        table = self._draw(bars=self._console.encoding.startswith("utf"))
-        wide = self._console.options.update(width=_ANY_WIDTH)
-        if self._console.measure(table, options=wide).maximum > self._console.width:
-            table = self._draw(bars=False)
-        details = [
-            Text(f"{name}: {text}", style="dim") for name, row in list(self._rows.items()) if (text := row.detail)
-        ]
+        rows = dict(self._rows)
+        table = _draw(rows, _COLUMNS, bars=self._console.encoding.startswith("utf"))
+        for number in range(len(_LEFT_OUT) + 1):
+            if self._fits(table, max(map(len, rows))):
+                break
+            table = _draw(rows, [name for name in _COLUMNS if name not in _LEFT_OUT[:number]], bars=False)
+        details = [Text(f"{name}: {text}", style="dim") for name, row in rows.items() if (text := row.detail)]
         return Group(table, *details)
 
-    def _draw(self, *, bars: bool) -> Table:
-        table = Table(box=box.ROUNDED, padding=(0, 0, 0, 1))
-        for title in ("camera", "state", "now", "score", "clip", "memory", "rate", "latency"):
-            number = title in ("clip", "memory", "rate", "latency")
-            table.add_column(title, justify="right" if number else "left", no_wrap=title != "camera")
-        for name, row in list(self._rows.items()):
-            state = Text(row.state, style=_COLOURS.get(row.state, "red"))
-            table.add_row(name, state, *_cells(row.prediction, bars=bars))
-        return table
+    def _fits(self, table: Table, longest: int) -> bool:
+        """Whether figures are whole and the longest name keeps enough to be known by."""
+        options = self._console.options.update(width=_ANY_WIDTH)
+        return self._console.measure(table, options=options).maximum <= self._console.width + max(0, longest - _NAME)
 
     def __enter__(self) -> LiveScreen:
         self._table.__enter__()
@@ -225,6 +225,19 @@ class LiveScreen:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._table.__exit__(kind, error, trace)
+
+
+def _draw(rows: dict[str, _Row], columns: Sequence[str], *, bars: bool) -> Table:
+    table = Table(box=box.ROUNDED, padding=(0, 0, 0, 1))
+    for title in ("camera", *columns):
+        number = title in ("clip", "memory", "rate", "latency")
+        table.add_column(title, justify="right" if number else "left", no_wrap=title != "camera")
+    for name, row in rows.items():
+        state = Text(_SHORT.get(row.state, row.state), style=_COLOURS.get(row.state, "red"))
+        cells: dict[str, str | Text] = {"state": state}
+        cells.update(zip(_COLUMNS[1:], _cells(row.prediction, bars=bars), strict=True))
+        table.add_row(name, *(cells[column] for column in columns))
+    return table
 
 
 def _cells(prediction: Prediction | None, *, bars: bool) -> list[str]:
