@@ -29,7 +29,7 @@ from pipeline.inference.loop import InferenceLoop
 from pipeline.inference.models import OpenModel
 from pipeline.inference.runner import ModelRunner
 from pipeline.live import LiveCameras
-from pipeline.prepared import Prepared, check
+from pipeline.prepared import Checked, Prepared, check
 from pipeline.stream.publisher import Publisher
 
 
@@ -178,8 +178,7 @@ def test_a_start_that_fails_half_way_gives_each_descriptor_back_once(tmp_path, m
         with monkeypatch.context() as patch:
             patch.setattr(owner, method, fail_the_second_time)
             with pytest.raises(OSError, match="Too many"):
-                live.begin(checked)
-                live.apply(live.open(checked))
+                started(live, checked)
         others = [os.open(os.devnull, os.O_RDONLY) for _ in range(8)]
         live.close()
         for each in others:
@@ -197,6 +196,11 @@ def standing(live: LiveCameras) -> dict[str, tuple]:
         state = {tensor: saved.data for tensor, saved in snapshot.tensors.items()}
         found[name] = (camera, lane.camera, lane.memory, live.models[camera.model], runner.processed[name], state)
     return found
+
+
+def started(live: LiveCameras, checked: Checked) -> None:
+    live.begin(checked)
+    live.apply(live.open(checked))
 
 
 def open_files() -> int:
