@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import msgspec
 
@@ -25,8 +25,10 @@ class TrialResult(msgspec.Struct, frozen=True):
     finding: str
 
 
-def try_cameras(cameras: Mapping[str, Camera]) -> list[TrialResult]:
+def try_cameras(cameras: Mapping[str, Camera], begin: Callable[[], None] = lambda: None) -> list[TrialResult]:
     """Try all cameras at once, each bounded by its own timeouts; in the order given.
+
+    `begin` is called once all that is written down has proved right, before the first camera is touched.
 
     Raises:
         ConfigError: a camera contradicts its model.
@@ -36,6 +38,7 @@ def try_cameras(cameras: Mapping[str, Camera]) -> list[TrialResult]:
     plans = [capture_plan(name, camera, bundles[camera.model]) for name, camera in cameras.items()]
     input_plans(cameras, bundles)
     limit_s = max(2 * plan.open_timeout_s + plan.stall_s for plan in plans) + _SPARE_S
+    begin()
     results: dict[str, TrialResult] = {}
     started_s = time.monotonic()
     with Fleet(plans) as fleet:

@@ -29,9 +29,8 @@ def check(
     hide()
     settings = load_config(config)
     chosen = select_cameras(settings, cameras or [])
-    if not json:
-        typer.echo(f"{find_config(config)} is valid; trying {len(chosen)} camera(s)")
-    results = try_cameras(chosen)
+    valid = f"{find_config(config)} is valid; trying {len(chosen)} camera{'' if len(chosen) == 1 else 's'}"
+    results = try_cameras(chosen, lambda: None if json else typer.echo(valid))
     for result in results:
         text = msgspec.json.encode(result).decode() if json else f"{result.camera}: {result.finding}"
         typer.echo(text, err=not json and not result.ok)

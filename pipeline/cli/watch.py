@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 import time
+from functools import partial
 from typing import Annotated
 
 import typer
@@ -33,7 +34,7 @@ def watch(
     Example: vidpipe watch camera0 --json --count 5 --timeout 30
     """
     from engines.errors import StreamError
-    from pipeline.cli.screen import open_screen
+    from pipeline.cli.screen import LiveScreen, open_screen
     from pipeline.cli.target import target_of
     from pipeline.stream.continuity import Gap
     from pipeline.stream.messages import KINDS, Prediction
@@ -44,10 +45,12 @@ def watch(
     target = target_of(address, keys, config, cameras or [])
 
     def report(gap: Gap) -> None:
+        # a line on stderr would damage a table
+        tell = screen.write if isinstance(screen, LiveScreen) else partial(typer.echo, err=True)
         if gap.count:
-            typer.echo(f"vidpipe: {gap.camera}: {gap.count} {gap.kind} message(s) were lost: {gap.reason}", err=True)
+            tell(f"vidpipe: {gap.camera}: {gap.count} {gap.kind} message(s) were lost: {gap.reason}")
         if gap.open_end:
-            typer.echo(f"vidpipe: {gap.camera}: more {gap.kind} messages may have been lost: {gap.reason}", err=True)
+            tell(f"vidpipe: {gap.camera}: more {gap.kind} messages may have been lost: {gap.reason}")
 
     clips = 0
     heard_s = time.monotonic()

@@ -157,3 +157,10 @@ def test_what_a_user_may_try_is_answered_in_one_sentence(tmp_path, arguments, wo
     assert isinstance(found, VidpipeError)
     assert words in str(found)
     assert "\n" not in str(found)
+
+
+def test_a_configuration_is_called_valid_once_its_models_are_there(tmp_path):
+    (tmp_path / "vidpipe.yaml").write_text("cameras: {a: {source: 'scene://', model: nope}}\n")
+    done = vidpipe("check", folder=tmp_path)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("vidpipe: there is no model 'nope'")

@@ -76,6 +76,9 @@ def test_what_nobody_foresaw_refuses_one_reload_and_not_the_next():
     bench.reloader.turn()
     with pytest.raises(ConfigError, match=r"^ZeroDivisionError in vidpipe itself"):
         refused.result(10.0)
+    for thread in threading.enumerate():
+        if thread.name == "reload":
+            thread.join(10.0)  # what it raises belongs to this test
     bench.fault = None
     taken = bench.reloader.ask()
     while not taken.done():
