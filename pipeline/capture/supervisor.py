@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from pipeline.capture.backoff import Backoff, CrashLoop
 from pipeline.capture.bell import Bell
+from pipeline.capture.departure import Departure
 from pipeline.capture.health import Health, detail_of
 from pipeline.capture.plan import CapturePlan
 from pipeline.capture.process import CaptureProcess
@@ -23,7 +24,6 @@ __all__ = ["CameraState", "CameraSupervisor", "CapturePlan"]
 
 _HUNG_AFTER_S = 0.5  # beyond the stall limit, at which the capture process gives up by itself
 _START_S = 5.0  # a Python process on a busy machine
-_GRACE_S = 0.5
 _TICK_S = 0.25
 _AWAY_S = 1.0
 _LATEST_NS = 1 << 60  # 36 years: no media clock comes there by itself
@@ -55,7 +55,7 @@ class CameraSupervisor:
         self.fps = 0.0
         self.process: CaptureProcess | None = None
         self.reconnects: Counter[str] = Counter()  # connections that ended and are made again, by `EndReason`
-        self._leaving: tuple[CaptureProcess, float] | None = None  # and when it is made to
+        self._leaving: Departure | None = None
         self._backoff = Backoff(random.Random())  # noqa: S311 - jitter is no secret
         self._crash_loop = CrashLoop()
         self._health = Health(plan.stall_s)
@@ -112,9 +112,9 @@ class CameraSupervisor:
 
     def halt(self, grace_s: float = 0.5) -> None:
         """End the process for good, after `grace_s` seconds by force."""
-        for process in (self.process, self._leaving[0] if self._leaving else None):
-            if process is not None:
-                process.end(grace_s)
+        for each in (self.process, self._leaving):
+            if each is not None:
+                each.end(grace_s)
         self.process = self._leaving = None
         if not self.over:
             self._become(CameraState.STOPPED, "")
@@ -136,7 +136,7 @@ class CameraSupervisor:
         if self.process is not None:
             return min(soon_s, self._health.heard_s + self._limit_s())
         if self._leaving is not None:
-            return min(soon_s, self._leaving[1])
+            return min(soon_s, self._leaving.due_s)
         return float("inf") if self.over else self._retry_at_s
 
     def _start(self, now_s: float) -> None:
@@ -229,24 +229,12 @@ class CameraSupervisor:
         """Part with the process without waiting for it; no other one writes into the ring before it is gone."""
         if self.process is None:
             return
-        if by_force:
-            self.process.kill()
-        else:
-            self.process.ask_to_leave()
-        self._leaving = self.process, now_s + _GRACE_S
-        self.process = None
+        self._leaving, self.process = Departure(self.process, now_s, by_force=by_force), None
         self._collect(now_s)
 
     def _collect(self, now_s: float) -> None:
-        if self._leaving is None:
-            return
-        process, deadline_s = self._leaving
-        if process.is_gone():
-            process.close()
+        if self._leaving is not None and self._leaving.is_over(now_s):
             self._leaving = None
-        elif now_s >= deadline_s:
-            process.kill()
-            self._leaving = process, now_s + _GRACE_S
 
     def _become(self, state: CameraState, detail: str) -> None:
         self.state, self.detail = state, detail
