@@ -30,7 +30,17 @@ def names() -> set[str]:
     metrics = Metrics()
     for message in full_load(2):
         metrics.observe(message)
-    metrics.beat(Gauges(1, 2, 0.5, 3, {"journal": ""}))
+    alarms = {"journal": ""}
+    metrics.beat(
+        Gauges(
+            subscribers=1,
+            auth_failures=2,
+            checkpoint_age_s=0.5,
+            journal_backlog=3,
+            alarms=alarms,
+            connections_ended=4,
+        )
+    )
     metrics.reloaded(ok=True)
     return {s.name for family in text_string_to_metric_families(metrics.page().decode()) for s in family.samples}
 
