@@ -26,7 +26,7 @@ _PATIENCE_NS = 1_000_000_000
 # behind the end of a stream, False comes at once and again and again, and the decoder has nothing to complain about
 _AT_ONCE_NS = 5_000_000
 _GONE_NS = 250_000_000
-_READ_AHEAD = 7  # frames that FFmpeg decodes before an RTSP stream is open, to see that H.264 is in order
+_USUAL_PERIOD_NS = 40_000_000  # of a camera that does not say its own
 
 
 class Connection:
@@ -51,7 +51,7 @@ class Connection:
         live = live and not (self._order.kind == "http" and source.frame_count > 0)
         endings = Endings(self._order, live)
         try:
-            return self._stream(source, media_clock(self._order, source.fps, began_ns, live=live), endings)
+            return self._stream(source, media_clock(self._order, source, began_ns, live=live), endings)
         except SourceError as error:
             return endings.broken_off(error, self._grabbed)
         finally:
@@ -111,19 +111,18 @@ class Connection:
         return bool(news.errors)
 
 
-def media_clock(order: Order, fps: float, began_ns: int, *, live: bool) -> MediaClock:
+def media_clock(order: Order, source: FrameSource, began_ns: int, *, live: bool) -> MediaClock:
     """The camera's clock, which goes on where it stood, by the time at which the first frame came.
 
     Args:
         order: says where it stood.
-        fps: as the source says, in frames/s; anything where it does not know.
-        began_ns: monotonic time at which the source, which is open now, began to be opened.
+        source: open now; its `fps` may be anything where it does not know.
+        began_ns: monotonic time at which it began to be opened.
         live: whether the source is a camera.
     """
-    start_ns, first_ns = None, time.monotonic_ns()
-    period_ns = round(1e9 / fps) if 1 <= fps <= 240 else None
-    if order.kind == "rtsp" and period_ns is not None:
-        first_ns = max(began_ns, first_ns - _READ_AHEAD * period_ns)
+    start_ns = None
+    period_ns = round(1e9 / source.fps) if 1 <= source.fps <= 240 else None
+    first_ns = max(began_ns, time.monotonic_ns() - source.read_ahead * (period_ns or _USUAL_PERIOD_NS))
     if order.resume_media_ns is not None:
         start_ns = order.resume_media_ns + max(0, first_ns - order.resume_monotonic_ns)
     return MediaClock(live=live, start_ns=start_ns, period_ns=period_ns)

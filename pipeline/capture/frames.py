@@ -19,6 +19,8 @@ class FrameSource(Protocol):
     height: int
     fps: float
     frame_count: int
+    read_ahead: int
+    """How many frames were read before it was open; they come at once, and are older than they seem."""
 
     def grab(self) -> bool:
         """Move to the next frame; False where there is none (now).

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 MAX_PIXELS = 8192 * 8192
 """Of one picture; a decoder needs about 1.5 bytes for each, several pictures at once, and 3 more to hand one out."""
 
+_LOOKED_AT = 7  # where no picture is moved by more than two; FFmpeg's has_decode_delay_been_guessed
+
 _CONTAINERS = (
     "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,flv,asf,ogg,ivf,nut,mxf,wtv,dhav,"
     "h264,hevc,vvc,m4v,mpegvideo,mjpeg,av1,obu,vc1,dv,yuv4mpegpipe,gif"
@@ -33,6 +35,11 @@ def ffmpeg_options(order: Order) -> dict[str, str]:
         # else FFmpeg reads 20 frames before it opens, to find a rate: 4 s of a camera with 5 frames a second
         options["fpsprobesize"] = "0"
     return options | (_trust_options(order) if is_encrypted(order) else {})
+
+
+def read_ahead(order: Order, codec: str) -> int:
+    """How many frames FFmpeg decodes before a source is open: seven of H.264, to see that they are in order."""
+    return _LOOKED_AT if order.kind == "rtsp" and codec.lower() == "h264" else 0
 
 
 def is_encrypted(order: Order) -> bool:

@@ -12,7 +12,7 @@ import numpy as np
 
 from engines.errors import SourceError
 from pipeline.capture.decoder_log import LOG_LEVEL, NO_NEWS, DecoderLog, DecoderNews
-from pipeline.capture.limits import check_size, ffmpeg_address, ffmpeg_options
+from pipeline.capture.limits import check_size, ffmpeg_address, ffmpeg_options, read_ahead
 from pipeline.capture.refusal import refusal
 
 if TYPE_CHECKING:
@@ -48,6 +48,7 @@ class OpenCvSource:
         check_size(self.width, self.height)
         self.fps = float(self._capture.get(cv2.CAP_PROP_FPS))
         self.frame_count = int(self._capture.get(cv2.CAP_PROP_FRAME_COUNT))
+        self.read_ahead = read_ahead(order, self._codec())
         self._is_file = order.kind == "file" or (order.kind == "http" and self.frame_count > 0)
         # FFmpeg stamps them as if they came at 25 a second
         self._untimed = order.kind == "http" and not self._is_file and self._codec() == "MJPG"

@@ -15,7 +15,7 @@ from engines.errors import (
 )
 from pipeline.capture.decoder_log import NO_NEWS, DecoderNews
 from pipeline.capture.frame_times import FrameTimes
-from pipeline.capture.limits import MAX_PIXELS, check_size, ffmpeg_address, ffmpeg_options
+from pipeline.capture.limits import MAX_PIXELS, check_size, ffmpeg_address, ffmpeg_options, read_ahead
 from pipeline.capture.packet_loss import PacketLoss
 from pipeline.capture.refusal import refusal
 
@@ -52,6 +52,7 @@ class PyAvSource:
         self.fps = float(stream.average_rate or stream.guessed_rate or 0)
         self.frame_count = _frame_count(stream, self._container, self.fps)
         self._stream, self._decoder = stream, stream.codec_context
+        self.read_ahead = read_ahead(order, self._decoder.name)
         self._packets = self._container.demux(stream)
         self._start, self._tick_ms = stream.start_time or 0, 1000.0 * stream.time_base
         self._times = FrameTimes(self.fps, fill=order.kind == "rtsp")

@@ -21,7 +21,7 @@ class SceneSource:
 
         options = scene_options(address)
         self.width, self.height, self.fps = int(options["width"]), int(options["height"]), float(options["fps"])
-        self.frame_count = 0
+        self.frame_count = self.read_ahead = 0
         self._scene = Scene(int(options["seed"]), width=self.width, height=self.height, fps=self.fps)
         self._index = -1
         self._started_s = time.monotonic()

@@ -1,11 +1,14 @@
 """The media clock: monotonic under every raw clock, and jumps are told from gaps."""
 
+from types import SimpleNamespace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from engines.media_clock import MediaClock
 from pipeline.capture.connection import media_clock
+from pipeline.capture.limits import read_ahead as frames_read_ahead
 from pipeline.capture.protocol import Order
 
 MS = 1_000_000
@@ -91,19 +94,28 @@ def test_it_knows_whether_the_stream_has_stamps_of_its_own():
 
 
 @pytest.mark.parametrize(
-    ("kind", "rate_hz", "opened_in_s", "first_s"),
-    [("rtsp", 10.0, 2.0, -0.7), ("rtsp", 2.0, 3.0, -3.0), ("rtsp", 90_000.0, 2.0, 0.0), ("device", 10.0, 2.0, 0.0)],
+    ("read_ahead", "rate_hz", "opened_in_s", "first_s"),
+    [(7, 10.0, 2.0, -0.7), (7, 2.0, 3.0, -3.0), (7, 90_000.0, 2.0, -0.28), (0, 10.0, 2.0, 0.0)],
     ids=["as many frames as were read ahead", "not before it was opened", "no rate is known", "nothing is read ahead"],
 )
-def test_a_clock_goes_on_at_the_time_at_which_the_first_frame_came(kind, rate_hz, opened_in_s, first_s, monkeypatch):
+def test_a_clock_goes_on_at_the_time_at_which_the_first_frame_came(
+    read_ahead, rate_hz, opened_in_s, first_s, monkeypatch
+):
     """After 5 s without a camera: FFmpeg has read frames before it calls an RTSP stream open."""
     second_ns = 1000 * MS
     sizes = {"slots": 2, "height": 2, "width": 2, "rate_hz": 1.0, "open_timeout_ms": 3000, "read_timeout_ms": 1000}
     since = {"resume_media_ns": 60 * second_ns, "resume_monotonic_ns": 100 * second_ns}
-    order = Order(kind, "", ring_fd=-1, log_fd=-1, rope_fd=-1, **sizes, **since)
+    order = Order("rtsp", "", ring_fd=-1, log_fd=-1, rope_fd=-1, **sizes, **since)
     monkeypatch.setattr("time.monotonic_ns", lambda: 105 * second_ns)
-    clock = media_clock(order, rate_hz, round((105 - opened_in_s) * second_ns), live=True)
+    source = SimpleNamespace(fps=rate_hz, read_ahead=read_ahead)
+    clock = media_clock(order, source, round((105 - opened_in_s) * second_ns), live=True)
     assert clock.tick(0.0, 0).media_ns == round((65 + first_s) * second_ns)
+
+
+def test_ffmpeg_reads_ahead_of_h264_cameras_alone():
+    """Measured: HEVC and Motion JPEG over RTSP give their first frame as it comes."""
+    cases = [("rtsp", "h264"), ("rtsp", "H264"), ("rtsp", "hevc"), ("rtsp", "MJPG"), ("device", "h264")]
+    assert [frames_read_ahead(SimpleNamespace(kind=kind), codec) for kind, codec in cases] == [7, 7, 0, 0, 0]
 
 
 @pytest.mark.parametrize(("waited_ms", "step_ms", "jumped"), [(10_000, 13_500, False), (1_000, 4_500, True)])
