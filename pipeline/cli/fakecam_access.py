@@ -48,10 +48,9 @@ def server_tls(certificate: Path | None, key: Path | None) -> ssl.SSLContext | N
     try:
         context.load_cert_chain(certificate, key, password=lambda: "")  # rather refuse than ask at the terminal
     except OSError as error:
-        named = error.reason if isinstance(error, ssl.SSLError) else error.strerror
-        reason = (named or "they are not in PEM").replace("_", " ").lower()
+        named = (error.reason or "no PEM").replace("_", " ") if isinstance(error, ssl.SSLError) else error.strerror
         raise ConfigError(
-            f"--tls-cert {certificate} and --tls-key {key} cannot be used ({reason}); "
+            f"--tls-cert {certificate} and --tls-key {key} cannot be used ({named}); "
             "give a certificate and its private key without a password, both in PEM"
         ) from error
     return context
