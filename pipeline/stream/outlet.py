@@ -144,7 +144,7 @@ class Outlet:
         if content[:1] == b"\x00":
             for topics in withdrawn(content[1:], cameras):
                 self._socket.setsockopt(zmq.UNSUBSCRIBE, topics)
-        if self._count.ask(user_id, given) and content[:1] in (b"\x00", b"\x01"):
+        if self._count.ask(user_id, given, self._door.inside) and content[:1] in (b"\x00", b"\x01"):
             return True
         keys.shut_out(user_id, "it sent something else than subscriptions, or too many of them")
         return False

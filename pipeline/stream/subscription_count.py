@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 
-MOST_IN_A_SECOND = 20_000  # many programs with many cameras may come back at once
+MOST_IN_A_SECOND = 20_000
+_OF_A_CONNECTION = 256  # more of them may come back at once, each with what it wants of many cameras
 MOST_TOPICS = 5000  # each costs libzmq up to 6 KiB
 _SUBSCRIBE, _UNSUBSCRIBE = b"\x01", b"\x00"
 
@@ -40,9 +41,13 @@ class SubscriptionCount:
         """Whether memory is in danger, though somebody was sent away for it."""
         return self._topics > 4 * MOST_TOPICS
 
-    def ask(self, user_id: str, topics: Iterable[bytes]) -> bool:
-        """Count one message of a user, and the topics that it is subscribed to for it; False where it is too much."""
+    def ask(self, user_id: str, topics: Iterable[bytes], connections: int) -> bool:
+        """Count one message of a user, and the topics that it is subscribed to for it; False where it is too much.
+
+        How much is too much in a second depends on how many connections there are: a key may be that of many programs.
+        """
         self._asked[user_id] += 1
         wanted = self._wanted[user_id]
         wanted.update(topics)
-        return self._asked[user_id] <= MOST_IN_A_SECOND and len(wanted) <= MOST_TOPICS
+        most = MOST_IN_A_SECOND + _OF_A_CONNECTION * connections
+        return self._asked[user_id] <= most and len(wanted) <= MOST_TOPICS

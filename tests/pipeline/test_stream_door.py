@@ -381,3 +381,11 @@ def test_a_door_takes_no_descriptor_along(context):
         each.close()
         link.close()
     until(lambda: len(list(Path("/proc/self/fd").iterdir())) <= before + 4)
+
+
+def test_many_programs_with_one_key_may_come_back_at_once_and_one_may_not_ask_as_much_alone():
+    wanted = [b"vidpipe/1/camera%d/clip/" % number for number in range(90)]
+    count = SubscriptionCount()
+    assert all(count.ask("key", [topic], connections=300) for _ in range(300) for topic in wanted)
+    alone = SubscriptionCount()
+    assert not all(alone.ask("key", wanted[:1], connections=1) for _ in range(300 * 90))
