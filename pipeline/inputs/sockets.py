@@ -8,6 +8,7 @@ between them in turn. CONFLATE would keep the newest message alone, whichever in
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -28,7 +29,8 @@ _HIGH_WATER_MARK = 1000
 _LEAST_MESSAGE_BYTES = 16384
 _MOST_BYTES_A_VALUE = 32  # in JSON, with all digits
 _BUDGET_S = 0.002
-_MOST_CONNECTIONS = 64
+_FEWEST_PLACES = 64
+_PLACES_OF_AN_INPUT = 4  # its sender and one that takes over, which may both be on one machine: that has half of all
 
 
 @dataclass(frozen=True)
@@ -68,6 +70,7 @@ class InputSockets:
         self._peers: dict[zmq.SyncSocket, str | None] = {}  # user ids where keys count; None: each message says it
         self._context: zmq.SyncContext = zmq.Context()
         self._largest_bytes = max(_LEAST_MESSAGE_BYTES, _MOST_BYTES_A_VALUE * largest)
+        self._inputs = Counter(endpoint.address for endpoint in endpoints)
         self._sockets: dict[tuple[str, bool], zmq.SyncSocket] = {}
         self._poller = zmq.Poller()
         try:
@@ -127,7 +130,8 @@ class InputSockets:
             if endpoint.bind:
                 if ipc_in_use(address):
                     raise zmq.ZMQError(zmq.EADDRINUSE)
-                Door(socket, _setting(endpoint), _MOST_CONNECTIONS)
+                most = max(_FEWEST_PLACES, _PLACES_OF_AN_INPUT * self._inputs[address])
+                Door(socket, _setting(endpoint), most)
                 socket.bind(address)
             else:
                 socket.connect(address)

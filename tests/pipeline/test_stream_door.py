@@ -338,6 +338,24 @@ def test_strangers_at_an_input_keep_no_sender_out(stack):
     until(lambda: receiver.counts("a")["audio"].received, send)
 
 
+def test_a_machine_that_sends_the_inputs_of_many_cameras_has_a_place_for_each(stack, monkeypatch):
+    monkeypatch.setattr(grip.Link, "remote", "10.0.0.9")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"tcp://127.0.0.1:{free.getsockname()[1]}"
+    further = FurtherInput("audio", 2, 0.5)
+    plans = [InputPlan(f"c{number}", further, Endpoint("audio", address, True)) for number in range(40)]
+    receiver = stack.enter_context(InputReceiver(plans))
+    senders = [stack.enter_context(InputSender(address, bind=False)) for _ in plans]
+
+    def send():
+        for plan, sender in zip(plans, senders, strict=True):
+            sender.send(plan.camera, "audio", [1.0, 2.0])
+        receiver.read()
+
+    until(lambda: all(receiver.counts(plan.camera)["audio"].received for plan in plans), send)
+
+
 def is_over(link):
     """Whether the other end has hung up: it sends its greeting first."""
     link.settimeout(0)
