@@ -14,6 +14,7 @@ from typing import Any, Protocol, TypeAlias, cast
 from numpy.typing import NDArray
 
 from engines.errors import BackendError
+from engines.interrupts import interrupts_held
 
 Array: TypeAlias = NDArray[Any]
 Feeds: TypeAlias = Mapping[str, Array]
@@ -152,4 +153,5 @@ def load_class(title: str, target: str) -> EngineClass:
 def load_attribute(target: str) -> Any:
     """What an import string `module:name` points at."""
     module, _, attribute = target.partition(":")
-    return getattr(importlib.import_module(module), attribute)
+    with interrupts_held():
+        return getattr(importlib.import_module(module), attribute)
