@@ -34,6 +34,8 @@ def ffmpeg_options(order: Order) -> dict[str, str]:
         options["rtsp_transport"] = order.transport
         # else FFmpeg reads 20 frames before it opens, to find a rate: 4 s of a camera with 5 frames a second
         options["fpsprobesize"] = "0"
+        # else it waits for sound as well, of which a camera may speak and send none: 5 s, or until it is given up
+        options["allowed_media_types"] = "video"
     return options | (_trust_options(order) if is_encrypted(order) else {})
 
 

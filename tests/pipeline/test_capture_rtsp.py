@@ -15,7 +15,7 @@ from pipeline.capture.frame_times import FrameTimes
 from pipeline.capture.limits import MAX_PIXELS, check_size
 from pipeline.capture.ring import FrameFlag
 from pipeline.capture.state import CameraState
-from pipeline.fakecam import FakeCamera
+from pipeline.fakecam import FakeCamera, connection
 from pipeline.fakecam.faults import Corrupt, Drop, Resize
 from pipeline.rtsp.auth import Credentials, Guard
 
@@ -36,6 +36,20 @@ def test_no_frame_of_a_camera_is_lost_and_pyav_places_the_first_ones_too():
         assert np.diff(log.numbers[1:]).tolist() == steps
     times_s = [header.media_ns / 1e9 for header in logs["pyav"].headers]
     assert np.allclose(times_s, np.array(logs["pyav"].numbers) / RATE, atol=1e-4)
+
+
+@pytest.mark.parametrize("capture", CAPTURES)
+def test_a_camera_that_speaks_of_sound_and_sends_none_is_asked_for_its_video_alone(capture, monkeypatch):
+    """FFmpeg would wait for sound until the connection is given up."""
+    real = connection.describe
+    sound = "m=audio 0 RTP/AVP 0\r\na=control:track2\r\n"
+    monkeypatch.setattr(connection, "describe", lambda *asked: real(*asked) + sound)
+    with (
+        FakeCamera(numbered_media()) as camera,
+        Fleet([plan("a", camera.url, capture=capture, open_timeout_s=20.0)]) as fleet,
+    ):
+        read(fleet, lambda logs: len(logs["a"].numbers) > 3)
+        assert fleet.cameras["a"].connections == 1
 
 
 @pytest.mark.slow
