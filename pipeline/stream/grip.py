@@ -32,9 +32,12 @@ class Link:
     def belongs_to(self, endpoint: str) -> bool:
         """Whether it came in at that endpoint of ours, as far as can be seen."""
         try:
-            return endpoint.startswith("tcp://") == self._is_tcp and (
-                not self._is_tcp or endpoint.rpartition(":")[2] == str(self.socket.getsockname()[1])
-            )
+            own = self.socket.getsockname()
+            if self._is_tcp:
+                return endpoint.startswith("tcp://") and endpoint.rpartition(":")[2] == str(own[1])
+            # a name that is none of a file begins with a zero byte, unix(7); ZeroMQ writes @
+            path = own if isinstance(own, str) else own.replace(b"\0", b"@", 1).decode(errors="replace")
+            return endpoint == f"ipc://{path}"
         except OSError:
             return False  # no socket at all
 
@@ -67,9 +70,9 @@ class Grip:
 
     def __init__(self) -> None:
         self._nothing = socket.socket(socket.AF_UNIX)
-        # IPv6: its addresses have room for those of IPv4
+        # whatever it holds, it takes it for one of paths: their addresses have room for all others
         self._held = socket.socket(
-            socket.AF_INET6, socket.SOCK_STREAM, 0, fileno=fcntl.fcntl(self._nothing, fcntl.F_DUPFD_CLOEXEC, 0)
+            socket.AF_UNIX, socket.SOCK_STREAM, 0, fileno=fcntl.fcntl(self._nothing, fcntl.F_DUPFD_CLOEXEC, 0)
         )
 
     @contextmanager

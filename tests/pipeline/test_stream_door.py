@@ -183,6 +183,21 @@ def test_a_descriptor_that_is_another_by_now_is_left_alone():
     os.close(into)
 
 
+@pytest.mark.parametrize("name", ["{}/feed", "@vidpipe-{}"], ids=["a path", "a name"])
+def test_a_capture_process_is_not_taken_for_a_subscriber_at_a_path(stack, context, tmp_path, name):
+    """Both are sockets of one family."""
+    publisher = stack.enter_context(Publisher(f"ipc://{name.format(tmp_path)}", epoch=1, insecure=True))
+    known = client(context, publisher.address)
+    hears(publisher, known)
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with ours, theirs, closing(Grip()) as hand:
+        with hand.on(ours.fileno(), publisher.address) as link:
+            assert link is None
+        guest = next(iter(publisher._outlet._door._inside.values()))
+        with hand.on(guest.descriptor, guest.endpoint) as link:
+            assert link is not None
+
+
 FLOODS = {
     "topics": lambda number: b"\x01vidpipe/1/%d" % number,
     "there and back": lambda number: (b"\x01" if number % 2 else b"\x00") + TOPIC,
