@@ -56,6 +56,7 @@ class Archive:
         self.alarm = ""
         self._path = path
         self._limits = limits
+        self._max_bytes = limits.max_mb * 1e6
         self._clock_ns = clock_ns
         self._memory = RecentMessages(limits.memory_bytes)
         self._newest: dict[tuple[str, str], Row] = {}
@@ -96,7 +97,7 @@ class Archive:
                 file.append(rows)
                 self._memory.unwritten -= len(rows)
             self._memory.shed(self._limits.written_bytes)
-            if now_s >= self._trim_s:
+            if now_s >= self._trim_s or file.size_bytes > self._max_bytes:
                 self._trim(file, now_s)
             if self.alarm:
                 self._heal()
@@ -134,7 +135,7 @@ class Archive:
         return self._clock_ns() - round(self._limits.max_age_s * 1e9)
 
     def _trim(self, file: JournalFile, now_s: float) -> None:
-        more = file.trim(self._oldest_ns(), self._limits.max_mb * 1e6)
+        more = file.trim(self._oldest_ns(), self._max_bytes)
         self._trim_s = now_s if more else now_s + _TRIM_S
         self._newest = self.newest()
 

@@ -175,7 +175,8 @@ class JournalFile:
                 (_KEPT_EPOCHS,),
             )
             self._db.execute("DELETE FROM expired WHERE epoch < (SELECT min(epoch) FROM epoch)")
-        self._db.execute("PRAGMA incremental_vacuum").fetchall()
+        # as a script: `execute` takes one step, which gives back one page, and what stays large is trimmed for ever
+        self._db.executescript("PRAGMA incremental_vacuum")
 
     @property
     def size_bytes(self) -> int:
