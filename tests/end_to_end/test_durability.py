@@ -67,7 +67,7 @@ def configure(folder: Path, max_gap_s: float = 60.0, source: str = "scene://") -
 
 
 def newest(folder: Path):
-    found = [decode_checkpoint(path.read_bytes()) for path in CheckpointFiles(folder).paths("camera0")]
+    found = [decode_checkpoint(path.read_bytes()) for path in CheckpointFiles(folder).paths("camera0") if path.exists()]
     return max(found, key=lambda each: each.memory.age_steps)
 
 

@@ -66,7 +66,9 @@ def run(kills: int, seed: int) -> None:
     code = f"import test_capture_killed as t; t.kill_again_and_again({kills}, {seed})"
     here = Path(__file__)
     paths = os.pathsep.join([str(here.parent), str(here.parents[2])])
-    subprocess.run([sys.executable, "-c", code], check=True, env={**os.environ, "PYTHONPATH": paths}, timeout=100)
+    subprocess.run(
+        [sys.executable, "-c", code], check=True, env={**os.environ, "PYTHONPATH": paths}, timeout=50 + kills / 10
+    )
 
 
 def test_counts_hold_wherever_a_writer_is_killed():
