@@ -9,6 +9,7 @@ import sys
 
 _MOST_OPEN_FILES = 65536
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
+_SCARCE = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 
 
 def main() -> None:
@@ -59,6 +60,9 @@ def _run() -> None:
         sys.stderr.close()
         sys.exit(0)
     except OSError as error:
+        if error.errno in _SCARCE:
+            tell(f"the system has no room ({error.strerror}): raise ulimit -n, free memory or name fewer cameras")
+            sys.exit(1)
         if error.errno not in _FULL:
             raise
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # for what is still in the buffer of stdout

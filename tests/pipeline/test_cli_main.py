@@ -72,9 +72,13 @@ def test_ctrl_c_while_it_is_being_loaded_is_no_fault(limits_kept, monkeypatch):
     [
         (OSError(28, "No space left on device"), "the output could not be written: No space left on device"),
         (OSError(28, "No space left on device", "plot.png"), "plot.png could not be written: No space left on device"),
+        (
+            OSError(24, "Too many open files"),
+            "the system has no room (Too many open files): raise ulimit -n, free memory or name fewer cameras",
+        ),
     ],
 )
-def test_a_full_disk_is_told_in_one_sentence(limits_kept, monkeypatch, capsys, fault, text):
+def test_a_full_disk_or_system_is_told_in_one_sentence(limits_kept, monkeypatch, capsys, fault, text):
     def fail() -> None:
         raise fault
 
