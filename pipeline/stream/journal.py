@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 import threading
 import time
@@ -28,6 +29,7 @@ _WRITTEN_AT_ONCE_BYTES = 4 << 20
 _REQUESTS_AT_ONCE = 16
 _TURN_MS = 1000
 _CLOSE_S = 5.0
+_TOLD_S = 60.0
 
 
 class Journal:
@@ -44,6 +46,7 @@ class Journal:
         self._taken_bytes = 0
         self._refused = 0
         self._refused_seen = 0
+        self._behind_s = -math.inf
         self._server = server
         self._woken = False
         self._stopping = False
@@ -57,6 +60,11 @@ class Journal:
         """What is wrong with the journal, in one sentence; empty where nothing is."""
         if not self._stopping and not self._thread.is_alive():
             return "the journal has stopped: what subscribers miss cannot be replayed, until vidpipe is started again"
+        if not self._archive.alarm and time.monotonic() < self._behind_s + _TOLD_S:
+            return (
+                f"the journal cannot keep up with what is published: {self._refused} messages were not kept; "
+                "give its folder a faster disk"
+            )
         return self._archive.alarm
 
     @property
@@ -75,6 +83,7 @@ class Journal:
         """Keep a message. Where the journal is far behind (32 MiB) or closed, it is dropped and counted in `lost`."""
         if self._put_bytes - self._taken_bytes > _QUEUE_BYTES or self._stopping:
             self._refused += 1
+            self._behind_s = time.monotonic()
             return
         self._queue.append(Row(camera, kind, epoch, seq, published_at_ns, body))
         self._put_bytes += len(body)

@@ -249,6 +249,7 @@ def test_a_journal_that_cannot_keep_up_drops_and_counts_and_never_makes_the_publ
         for seq in range(1, 60):
             journal.record(*row(seq, size=1 << 20))
         assert journal.lost == 59 - 33
+        assert "26 messages were not kept" in journal.alarm
     finally:
         del journal._take
         journal.close()
