@@ -28,7 +28,7 @@ from faults.guests import Guests
 from faults.rig import Rig, leave_in_order, running, write_config
 from faults.sampling import Sampler
 from faults.schedule import SHORT, Act, plan
-from faults.soak_report import Ledger, Report, Setting, judge_all, lines
+from faults.soak_report import Ledger, Report, Setting, judge_again, judge_all, lines
 
 from pipeline.bench.video import record_scene
 from pipeline.fakecam import faults
@@ -145,7 +145,7 @@ def main() -> None:
         model=arguments.model,
         mild=tuple(_MILD) if arguments.mild else (),
     )
-    report = _measure(setting)
+    report = _earlier(arguments.again) if arguments.again else _measure(setting)
     if arguments.json:
         arguments.json.write_bytes(msgspec.json.format(msgspec.json.encode(report), indent=1))
     if arguments.plot:
@@ -154,6 +154,10 @@ def main() -> None:
         draw(report, arguments.plot)
     print("\n".join(lines(report)))
     sys.exit(any(verdict.verdict == "fail" for verdict in report.verdicts))
+
+
+def _earlier(path: Path) -> Report:
+    return judge_again(msgspec.json.decode(path.read_bytes(), type=Report))
 
 
 def _measure(setting: Setting) -> Report:
@@ -190,6 +194,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--warm-up", type=float, help="seconds that no slope counts; by default 600, or a fifth")
     parser.add_argument("--model", default="scene", help="a bundle's name or folder")
     parser.add_argument("--mild", action="store_true", help="also freeze, break and resize pictures")
+    parser.add_argument("--again", type=Path, metavar="JSON", help="judge an earlier run that --json wrote")
     parser.add_argument("--json", type=Path, metavar="OUT", help="write everything that was measured")
     parser.add_argument("--plot", type=Path, metavar="PNG", help="draw it")
     return parser.parse_args()

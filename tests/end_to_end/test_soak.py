@@ -9,15 +9,17 @@ import sys
 from collections import Counter
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 
 TOOLS = Path(__file__).parents[2] / "tools"
 sys.path.append(str(TOOLS))
 
+from faults.sampling import Sample  # noqa: E402
 from faults.schedule import LASTING, plan  # noqa: E402
 from faults.slopes import judge, theil_sen  # noqa: E402
-from faults.soak_report import windows_of  # noqa: E402
+from faults.soak_report import Ledger, Setting, judge_again, judge_all, windows_of  # noqa: E402
 
 AT_S = np.arange(0, 3000, 5.0)
 
@@ -74,3 +76,17 @@ def test_two_minutes(tmp_path):
     assert len(report["samples"]) >= 20
     assert not [each for each in report["verdicts"] if each["verdict"] == "fail"]
     assert plot.read_bytes()[:4] == b"\x89PNG"
+
+
+def test_an_earlier_run_is_judged_again_from_its_samples():
+    sample = Sample(**dict.fromkeys(Sample.__struct_fields__, 1))
+    ledger = Ledger(samples=[msgspec.structs.replace(sample, at_s=at_s) for at_s in AT_S])
+    setting = Setting(
+        seconds=3600.0, cameras=1, reconnects=0, seed=1, every_s=5.0, warm_up_s=600.0, model="scene", mild=()
+    )
+    flat = judge_all(setting, ledger)
+    grown = [msgspec.structs.replace(each, main_rss_mib=1 + each.at_s / 1800) for each in flat.samples]
+    again = judge_again(msgspec.structs.replace(flat, samples=grown))
+    assert (again.verdicts[0].verdict, again.verdicts[1:]) == ("fail", flat.verdicts[1:])
+    assert again.slopes["main RSS, MiB"].per_hour == pytest.approx(2.0)
+    assert flat.verdicts[0].verdict == "pass"

@@ -8,7 +8,7 @@ from typing import Any
 
 from faults.soak_report import LOOKS, Report
 
-_CAPTURE = "PSS per capture process, MiB"
+_CAPTURE = "RSS per capture process, MiB"
 _BLUE, _ORANGE, _GREEN, _RED, _GREY = "#3b6fb6", "#e08214", "#27774b", "#c0392b", "#8c8c8c"
 
 

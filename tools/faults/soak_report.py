@@ -157,8 +157,7 @@ def windows_of(clips: Sequence[tuple[float, float]], window_s: float) -> list[Wi
 
 def judge_all(setting: Setting, ledger: Ledger) -> Report:
     """Slopes after the warm-up, and every verdict."""
-    samples = [sample for sample in ledger.samples if sample.at_s >= setting.warm_up_s]
-    slopes = {name: _slope(samples, look, setting.bin_s) for name, look in LOOKS.items()}
+    slopes = _slopes(ledger.samples, setting)
     windows = windows_of(ledger.clips, setting.bin_s)
     verdicts = [*_growth(slopes, setting), _latency(windows, setting), *_integrity(setting, ledger)]
     totals = {"reconnects": Counter[str](), "resets": Counter[str]()}
@@ -189,11 +188,19 @@ def judge_all(setting: Setting, ledger: Ledger) -> Report:
     )
 
 
+def judge_again(report: Report) -> Report:
+    """The same run with its growth judged anew from its samples; all else stays."""
+    slopes = _slopes(report.samples, report.setting)
+    others = report.verdicts[len(report.slopes) :]
+    return msgspec.structs.replace(report, slopes=slopes, verdicts=[*_growth(slopes, report.setting), *others])
+
+
 LOOKS: dict[str, Callable[[Sample], float]] = {
     "main RSS, MiB": lambda s: s.main_rss_mib,
     "main heap and stacks, MiB": lambda s: s.main_own_mib,
     "main shared memory, MiB": lambda s: s.main_shared_mib,
-    "PSS per capture process, MiB": lambda s: s.captures_pss_mib / max(1, s.captures),
+    # not PSS: it grows where other programs that use the same libraries end
+    "RSS per capture process, MiB": lambda s: s.captures_rss_mib / max(1, s.captures),
     "main descriptors": lambda s: s.main_fds,
     "main threads": lambda s: s.main_threads,
     "shared memories (memfd)": lambda s: s.memfds,
@@ -202,8 +209,10 @@ LOOKS: dict[str, Callable[[Sample], float]] = {
 }
 
 
-def _slope(samples: Sequence[Sample], look: Callable[[Sample], float], bin_s: float) -> Slope:
-    return theil_sen([sample.at_s for sample in samples], [look(sample) for sample in samples], bin_s)
+def _slopes(samples: Sequence[Sample], setting: Setting) -> dict[str, Slope]:
+    after = [sample for sample in samples if sample.at_s >= setting.warm_up_s]
+    at_s = [sample.at_s for sample in after]
+    return {name: theil_sen(at_s, [look(sample) for sample in after], setting.bin_s) for name, look in LOOKS.items()}
 
 
 def _growth(slopes: dict[str, Slope], setting: Setting) -> list[Judgement]:
