@@ -49,7 +49,7 @@ class Rig:
 
     def captures(self) -> list[psutil.Process]:
         """Its capture processes, zombies left out."""
-        return [child for child in self.process.children() if _lives(child)]
+        return [child for child in self.process.children() if lives(child)]
 
     def capture_of(self, port: int) -> psutil.Process | None:
         """The capture process that is connected to a camera's port."""
@@ -130,7 +130,8 @@ def running(
             rig.stop()
 
 
-def _lives(process: psutil.Process) -> bool:
+def lives(process: psutil.Process) -> bool:
+    """Whether it runs; one that has ended and was not waited for does not."""
     try:
         return bool(process.status() != psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:

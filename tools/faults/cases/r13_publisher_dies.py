@@ -6,7 +6,7 @@ import socket
 import time
 
 from faults.bench import Bench, Stage
-from faults.rig import running
+from faults.rig import lives, running
 from faults.verdict import Case, Checks, Finding
 from pipeline.stream.messages import KINDS
 
@@ -33,7 +33,7 @@ def run(bench: Bench) -> Finding:
             checks.that(f"epoch grew by {grown}", met=grown >= 1)
             checks.equal("duplicates", _duplicates(stage), 0)
             checks.equal("messages lost", stage.ear.missed, 0)
-            checks.equal("orphan capture processes", sum(child.is_running() for child in captures), 0)
+            checks.equal("orphan capture processes", sum(map(lives, captures)), 0)
     return checks.finding()
 
 

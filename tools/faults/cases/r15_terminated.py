@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 
 from faults.bench import Bench
+from faults.rig import lives
 from faults.verdict import Case, Checks, Finding
 
 
@@ -25,7 +26,7 @@ def run(bench: Bench) -> Finding:
         checks.equal("cameras that said goodbye", len(byes), len(stage.names))
         written = [path for path in (stage.rig.folder / "state").rglob("*.state") if path.stat().st_mtime >= asked_at]
         checks.equal("cameras with a checkpoint from the end", len(written), len(stage.names))
-        checks.equal("orphan processes", sum(child.is_running() for child in children), 0)
+        checks.equal("orphan processes", sum(map(lives, children)), 0)
         checks.equal("new files in /dev/shm", len(set(Path("/dev/shm").iterdir()) - shared), 0)
         checks.equal("messages lost", stage.ear.missed, 0)
     return checks.finding()
