@@ -194,12 +194,17 @@ def test_a_snapshot_of_another_model_leaves_the_camera_out_and_its_row_free():
     assert bench.steps_since_reset("camera0") == 0
 
 
-def test_waiting_for_a_batch_waits_for_the_oldest_only():
+def two_batches_in_flight() -> Bench:
     bench = Bench("camera0", requests=2)
     for number in range(2):
         bench.cameras["camera0"].put(number, number / 5)
     bench.runner.look()
     bench.runner.submit()
+    return bench
+
+
+def test_waiting_for_a_batch_waits_for_the_oldest_only():
+    bench = two_batches_in_flight()
     assert bench.runner.in_flight == 2
     assert list(bench.runner.collect()) == []
     assert bench.encoder.waited == [], "nothing is encoded yet"
@@ -211,11 +216,7 @@ def test_waiting_for_a_batch_waits_for_the_oldest_only():
 
 
 def test_batches_step_in_the_order_in_which_they_were_started():
-    bench = Bench("camera0", requests=2)
-    for number in range(2):
-        bench.cameras["camera0"].put(number, number / 5)
-    bench.runner.look()
-    bench.runner.submit()
+    bench = two_batches_in_flight()
     bench.encoder.finished(1)
     assert list(bench.runner.collect()) == []
     assert (bench.encoder.waited, bench.temporal.steps) == ([1], [])
