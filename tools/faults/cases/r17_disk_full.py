@@ -25,15 +25,15 @@ def run(bench: Bench) -> Finding:
     with _mounted(folder), bench.stage(2, state={"folder": str(state)}) as stage:
         stage.ear.listen(3.0)
         filler = folder / "filler"
-        _trouble(stage, state, checks, "full", lambda: _fill(filler), filler.unlink)
-        _trouble(stage, state, checks, "read-only", lambda: _cover(state), lambda: _uncover(state))
+        _trouble(stage, checks, "full", state, hurt=lambda: _fill(filler), heal=filler.unlink)
+        _trouble(stage, checks, "read-only", state, hurt=lambda: _cover(state), heal=lambda: _uncover(state))
         checks.equal("messages lost", stage.ear.missed, 0)
         code, _ = stage.rig.stop()
         checks.equal("exit code", code, 0)
     return checks.finding()
 
 
-def _trouble(stage: Stage, state: Path, checks: Checks, name: str, hurt: object, heal: object) -> None:
+def _trouble(stage: Stage, checks: Checks, name: str, state: Path, *, hurt: object, heal: object) -> None:
     begun_s = time.monotonic()
     hurt()  # type: ignore[operator]
     alarm = stage.ear.wait(lambda m: isinstance(m, Status) and bool(m.alarms), 20.0, since_s=begun_s)
@@ -41,7 +41,9 @@ def _trouble(stage: Stage, state: Path, checks: Checks, name: str, hurt: object,
     clips = len(stage.ear.clips(since_s=begun_s))
     lasted_s = time.monotonic() - begun_s
     # without the folder, which is of this run alone: the table is for readers elsewhere
-    said = {text.replace(f"{state}/", "") for _, status in stage.ear.statuses("cam0", begun_s) for text in status.alarms}
+    said = {
+        text.replace(f"{state}/", "") for _, status in stage.ear.statuses("cam0", begun_s) for text in status.alarms
+    }
     checks.at_most(
         f"{name}: alarm ({'; '.join(sorted(said)) or 'none'}) after",
         alarm.published_s - begun_s if alarm else None,
